@@ -1,0 +1,269 @@
+"""Every setting, typed, with the value that was measured to be good; presets as functions.
+
+    settings = resolve(preset="fast", file=None, overrides={"represent.width": "64"})
+
+`--config FILE` (YAML of the same shape) goes over the preset, `--set a.b=c` over both. Lengths of
+training are in images seen.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from augmint.errors import UsageError
+
+SCHEMA = 1
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Strict(BaseModel):
+    """Base of all settings: unknown names are errors, values do not change after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OptimiserSettings(Strict):
+    """One optimiser."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
+    lr: NonNegative = 2e-4
+    betas: tuple[float, float] = (0.5, 0.99)  # Adam's; SGD takes the first as momentum
+    weight_decay: NonNegative = 0.0
+
+
+class DataSettings(Strict):
+    """How a source becomes a table."""
+
+    size: Positive | None = None  # pixels; default from the data, at most 32 unless asked
+    mode: Literal["auto", "grey", "rgb"] = "auto"
+    val_images: int = Field(2000, ge=0)  # at most a tenth of the training images; for curves and the rival's choice
+
+
+class RepresentSettings(Strict):
+    """Unlabelled images → encoder."""
+
+    method: str = "simclr"
+    backbone: str = "resnet8"  # resnet8 (small, for CPUs), resnet18
+    width: Positive = 32
+    stem: Literal["auto", "small", "imagenet"] = "auto"
+    views: str = "gentle"  # name of a policy
+    images: Positive = 600_000
+    batch: Positive = 256
+    lr: NonNegative = 1e-3
+    weight_decay: NonNegative = 1e-4
+    temperature: float = Field(0.2, gt=0)
+    reconstruction: NonNegative = 5.0  # weight of the reconstruction term; 0 = none
+    latent: Positive = 128  # size of the bottleneck that the decoder reads
+    weights: Path | None = None  # an encoder to start from (safetensors)
+
+
+class ImageGeneratorSettings(Strict):
+    """Images → conditional image generator (SYSTEM 4 and 5)."""
+
+    enabled: bool = True
+    width: Positive = 24
+    noise: Positive = 64
+    latent: Positive = 128
+    images: Positive = 120_000
+    batch: Positive = 64
+    discriminators: tuple[Literal["image", "pair", "projection"], ...] = ("pair",)
+    loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"
+    lambda_: NonNegative = 1.0  # weight of the adversarial term in G's objective
+    beta: NonNegative = 0.0  # weight of the constraint on D
+    constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
+    delta: float = 0.0  # the margin is 1 - delta
+    farthest: Literal["generated", "uniform", "farthest", "semi_hard"] = "semi_hard"
+    reconstruction: NonNegative = 0.0
+    diversity: NonNegative = 1.0
+    consistency: NonNegative = 0.0
+    neighbours: Positive = 10  # real pairs: an image and one of its nearest in the representation
+    spectral_norm: bool = True
+    init: Literal["default", "normal002"] = "default"
+    ema: Fraction = 0.998
+    d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
+    g_optimiser: OptimiserSettings = OptimiserSettings(lr=2e-4)
+
+
+class FeatureGeneratorSettings(Strict):
+    """Features → feature generator."""
+
+    enabled: bool = True
+    form: Literal["residual", "noise"] = "residual"  # noise: the article's 128 → 512 → feature size, tanh
+    noise: Positive = 128
+    hidden: Positive = 512
+    images: Positive = 400_000
+    batch: Positive = 256
+    loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"
+    lambda_: NonNegative = 1.0
+    diversity: NonNegative = 1.0
+    beta: NonNegative = 0.0
+    constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
+    delta: float = 0.0
+    neighbours: Positive = 10
+    spectral_norm: bool = True
+    init: Literal["default", "normal002"] = "default"
+    ema: Fraction = 0.998
+    d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
+    g_optimiser: OptimiserSettings = OptimiserSettings(lr=2e-4)
+
+
+class GenerateSettings(Strict):
+    """Both generators."""
+
+    image: ImageGeneratorSettings = ImageGeneratorSettings()
+    feature: FeatureGeneratorSettings = FeatureGeneratorSettings()
+
+
+class MintSettings(Strict):
+    """Generator → kept samples."""
+
+    parents_per_class: Positive = 300  # surest unlabelled parents under propagated labels
+    children: Positive = 2  # drawn per parent
+    per_parent: Positive = 4  # at most this many kept per parent
+    realness: tuple[float, float] = (0.05, 0.95)  # quantiles of D on real images between which D must score a child
+    agreement: NonNegative = 0.5  # the independent classifier gives the inherited label at least this probability
+    copy_quantile: Fraction = 0.01  # nearer to a real image than this quantile of real nearest distances = a copy
+    post: str = "none"  # policy applied to minted images
+    features_per_label: Positive = 20
+
+
+class ClassifySettings(Strict):
+    """Few labels (+ minted) → classifier."""
+
+    network: str = "cnn"  # from scratch: cnn, resnet8, resnet18
+    width: Positive = 32
+    images: Positive = 40_000
+    batch: Positive = 128
+    lr: NonNegative = 2e-3
+    weight_decay: NonNegative = 5e-4
+    minted_share: float = Field(0.5, ge=0.0, le=0.5)  # of a batch
+    minted_weight: NonNegative = 1.0
+    fade: Fraction = 0.8  # from here on the minted share falls to zero at the end
+    logistic_c: float = Field(1.0, gt=0)
+
+
+class JudgeSettings(Strict):
+    """Arms × label draws → verdict."""
+
+    arms: tuple[str, ...] = (
+        "scratch-none",
+        "scratch-weak",
+        "scratch-randaugment",
+        "scratch-pseudo",
+        "scratch-minted",
+        "encoder",
+        "encoder-gaussian",
+        "encoder-minted",
+    )
+    draws: Positive = 10
+    folds: int = Field(5, ge=2)
+    repeats: Positive = 2
+    select_folds: int = Field(3, ge=2)  # cross-validation on the labels that chooses the final arm
+    equivalence: NonNegative = 0.005  # accuracies this close are equivalent
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+
+
+class Settings(Strict):
+    """A whole run."""
+
+    schema_version: int = SCHEMA
+    preset: str = "fast"
+    data_source: str = ""  # what was given as DATA
+    labels_per_class: Positive | None = None  # None: all labels there are, cross-validated if there is no test split
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    data: DataSettings = DataSettings()
+    represent: RepresentSettings = RepresentSettings()
+    generate: GenerateSettings = GenerateSettings()
+    mint: MintSettings = MintSettings()
+    classify: ClassifySettings = ClassifySettings()
+    judge: JudgeSettings = JudgeSettings()
+
+
+Tree = dict[str, Any]
+
+
+def fast() -> Tree:
+    """Fashion-MNIST with 10 label draws in under 20 minutes on 2 cores: the defaults above."""
+    return {}
+
+
+def demo() -> Tree:
+    """scikit-learn's digits in under 3 minutes on 2 cores."""
+    return {}
+
+
+def tiny() -> Tree:
+    """Every stage for a moment: tests and a look at the plumbing. Its accuracies mean nothing."""
+    return {}
+
+
+def thorough() -> Tree:
+    """For a GPU, or an evening on a CPU: ResNet-18, ten times the images."""
+    return {}
+
+
+PRESETS: dict[str, Callable[[], Tree]] = {f.__name__: f for f in (fast, demo, tiny, thorough)}
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
+    """`over` laid over `base`, tree by tree."""
+    out = dict(base)
+    for name, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(name), Mapping)
+        out[name] = merge(out[name], value) if both else value
+    return out
+
+
+def _branch(dotted: str, value: Any) -> Tree:
+    *stems, leaf = dotted.split(".")
+    tree: Tree = {leaf: value}
+    for stem in reversed(stems):
+        tree = {stem: tree}
+    return tree
+
+
+def assignments(pairs: list[str]) -> Tree:
+    """['represent.width=64', …] as a tree; values are read as YAML. UsageError if one has no '='."""
+    tree: Tree = {}
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--set {pair}: write it as name=value, e.g. --set represent.width=64")
+        try:
+            tree = merge(tree, _branch(name.strip(), yaml.safe_load(text)))
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {pair}: {text!r} is not a value") from error
+    return tree
+
+
+def _read(file: Path) -> Tree:
+    try:
+        tree = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"--config {file}: not a readable YAML file ({str(error).splitlines()[0]})") from error
+    if not isinstance(tree, dict):
+        raise UsageError(f"--config {file}: expected settings by name, e.g. 'represent: {{width: 64}}'")
+    return tree
+
+
+def resolve(preset: str = "fast", file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of a run: preset, then file, then overrides. UsageError names what does not fit."""
+    if preset not in PRESETS:
+        raise UsageError(f"--preset {preset}: there is no such preset; choose one of {', '.join(PRESETS)}")
+    tree = merge(PRESETS[preset](), {"preset": preset})
+    for layer in (_read(file) if file else {}, overrides or {}):
+        tree = merge(tree, layer)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        known = " (see `augmint settings` for all names)" if first["type"] == "extra_forbidden" else ""
+        raise UsageError(f"setting {where}: {first['msg']}{known}") from error

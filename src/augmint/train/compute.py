@@ -1,0 +1,72 @@
+"""Where and in which precision to compute.
+
+compute = Compute.choose("auto", "auto")
+with compute.autocast():
+    loss = ...
+"""
+
+import os
+import resource
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from augmint.errors import UsageError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def _cpu_has_bf16() -> bool:
+    """True where bf16 products have instructions of their own (AMX, AVX512-BF16); elsewhere fp32 is faster."""
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name)() for name in names if hasattr(torch.cpu, name))
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and whether to autocast to bfloat16 on it."""
+
+    device: torch.device
+    bf16: bool
+
+    @staticmethod
+    def choose(device: str = "auto", precision: str = "auto") -> "Compute":
+        """device 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'; precision 'auto', 'fp32', 'bf16'."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            chosen = torch.device(device)
+        except RuntimeError as error:
+            raise UsageError(f"--device {device} is not a device; use auto, cpu, cuda or cuda:N") from error
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise UsageError(f"--device {device}: this torch finds no GPU; use --device cpu")
+        fast = chosen.type == "cuda" or (chosen.type == "cpu" and _cpu_has_bf16())
+        return Compute(chosen, fast if precision == "auto" else precision == "bf16")
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bfloat16 for the operations that allow it, or nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def place(self, module: M) -> M:
+        """The module on the device, convolutions in channels_last."""
+        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def describe(self) -> str:
+        """'NVIDIA H200, bf16' or '2 CPU cores, fp32'."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{cores()} CPU cores"
+        return f"{name}, {'bf16' if self.bf16 else 'fp32'}"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def peak_memory() -> int:
+    """Highest resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,202 @@
+"""The run folder: settings, environment, metrics, stages; one process at a time.
+
+    with RunDir.open(Path("runs/fashion"), config, overwrite=False) as run:
+        with run.stage("represent", identity={...}, seed=0) as stage:
+            if not stage.done: ...
+
+A stage lives in stages/<name>/<hash of its identity>-<seed>/ and is finished once done.json is there.
+The same config resumes; a different one is refused with the difference shown.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+import yaml
+
+from augmint.errors import InputError
+from augmint.train.checkpoint import SCHEMA, atomic_write
+from augmint.train.compute import peak_memory
+from augmint.train.progress import QUIET, ProgressOut
+
+CONFIG = "config.yaml"
+
+
+def digest(value: Any) -> str:
+    """12 hex digits of anything JSON can hold; the same value gives the same digits everywhere."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def difference(old: Any, new: Any, path: str = "") -> list[str]:
+    """One line for each setting that differs: 'represent.width: 32 -> 64'."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = [difference(old.get(k), new.get(k), f"{path}.{k}".lstrip(".")) for k in sorted({*old, *new})]
+        return [line for part in lines for line in part]
+    return [] if old == new else [f"{path}: {old} -> {new}"]
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for environment.json and the report."""
+    names = ("augmint", "torch", "numpy", "scipy", "scikit-learn", "pillow", "pyarrow")
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "schema": SCHEMA,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "packages": found,
+    }
+
+
+@dataclass
+class StageDir:
+    """The folder of one stage of a run."""
+
+    name: str
+    folder: Path
+    run: "RunDir"
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "done.json").exists()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "last.safetensors"
+
+    def facts(self) -> dict[str, Any]:
+        """What done.json says: seconds, peak memory, results."""
+        facts: dict[str, Any] = json.loads((self.folder / "done.json").read_text())
+        return facts
+
+    def finish(self, seconds: float, **facts: Any) -> None:
+        """Mark the stage as finished; `facts` are kept for the report."""
+        content = {"schema": SCHEMA, "stage": self.name, "seconds": seconds, "peak_memory": peak_memory(), **facts}
+        atomic_write(self.folder / "done.json", json.dumps(content, indent=1))
+
+    def log(self, **metrics: Any) -> None:
+        """A line in the run's metrics.jsonl."""
+        self.run.log(stage=self.name, **metrics)
+
+
+@dataclass
+class RunDir:
+    """A locked run folder."""
+
+    folder: Path
+    progress: ProgressOut = field(default_factory=lambda: QUIET)
+    _lock: IO[str] | None = None
+
+    @staticmethod
+    def is_run(folder: Path) -> bool:
+        """True if the folder holds a run of ours."""
+        return (folder / CONFIG).is_file() and (folder / "stages").is_dir()
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, folder: Path, config: dict[str, Any], *, overwrite: bool = False, progress: ProgressOut = QUIET
+    ) -> Iterator["RunDir"]:
+        """Create or resume the run. InputError if another process holds it, if it was made with other
+        settings, or if the folder holds something that is not a run."""
+        run = cls(folder, progress)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            run._lock = open(folder / "lock", "a+")
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
+        try:
+            try:
+                fcntl.flock(run._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(
+                    f"{folder} is in use by another augmint; wait for it or choose another --out"
+                ) from error
+            run._prepare(config, overwrite)
+            yield run
+        finally:
+            run._lock.close()
+
+    def _prepare(self, config: dict[str, Any], overwrite: bool) -> None:
+        path = self.folder / CONFIG
+        others = [p.name for p in self.folder.iterdir() if p.name != "lock" and not p.name.startswith(".")]
+        if others and not path.exists():
+            raise InputError(f"{self.folder} holds other files ({others[0]}, …); choose a new folder for --out")
+        if path.exists():
+            old = yaml.safe_load(path.read_text())
+            changed = difference(old, config)
+            if changed and not overwrite:
+                shown = "; ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
+                raise InputError(
+                    f"{self.folder} was made with other settings ({shown}); "
+                    "choose another --out, or --overwrite to start again"
+                )
+            if overwrite:
+                self._clear()
+        (self.folder / "stages").mkdir(exist_ok=True)
+        atomic_write(path, yaml.safe_dump(config, sort_keys=False))
+        atomic_write(self.folder / "environment.json", json.dumps(environment(), indent=1))
+
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name == "lock":
+                continue
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def log(self, **metrics: Any) -> None:
+        """Append a line to metrics.jsonl; a full disk stops the run with a clear error."""
+        line = json.dumps({"time": round(time.time(), 3), **metrics}, default=float) + "\n"
+        self._append("metrics.jsonl", line)
+
+    def say(self, line: str) -> None:
+        """A line for people: to stderr and run.log."""
+        self.progress.say(line)
+        self._append("run.log", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def _append(self, name: str, line: str) -> None:
+        try:
+            with open(self.folder / name, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.folder / name}: {error.strerror}; free space or choose another --out"
+            ) from error
+
+    def stage(self, name: str, identity: Any, seed: int) -> StageDir:
+        """The folder of this stage under these settings. `identity` is everything its result depends on."""
+        folder = self.folder / "stages" / name / f"{digest(identity)}-{seed}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
+        path = folder / "identity.json"
+        if not path.exists():
+            atomic_write(path, json.dumps(identity, indent=1, default=str))
+        return StageDir(name, folder, self)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space where `folder` is or would be."""
+    while not folder.exists():
+        folder = folder.parent
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize
