@@ -1,0 +1,57 @@
+"""Heads between an encoder's features and a contrastive loss.
+
+projector = projector(features=128, name="article")    # [N, 128] → [N, projector.features]
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+from torch import Tensor, nn
+
+from augmint.errors import UsageError
+
+
+class Projector(nn.Module):
+    """Layers with the size of their output beside them; float [N, …] → [N, features]."""
+
+    def __init__(self, features: int, *layers: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(x))
+
+
+def article(features: int) -> Projector:
+    """feature → 512 → BatchNorm → LeakyReLU(0.2) → 128 → BatchNorm → LeakyReLU(0.2) (SYSTEM 3)."""
+    return Projector(
+        128,
+        nn.Linear(features, 512, bias=False),
+        nn.BatchNorm1d(512),
+        nn.LeakyReLU(0.2),
+        nn.Linear(512, 128, bias=False),
+        nn.BatchNorm1d(128),
+        nn.LeakyReLU(0.2),
+    )
+
+
+def standard(features: int) -> Projector:
+    """Two layers, linear at the end (Chen et al., SimCLR, ICML 2020, section 4.2)."""
+    return Projector(
+        128,
+        nn.Linear(features, 512, bias=False),
+        nn.BatchNorm1d(512),
+        nn.ReLU(),
+        nn.Linear(512, 128),
+    )
+
+
+PROJECTORS: dict[str, Callable[[int], Projector]] = {f.__name__: f for f in (article, standard)}
+
+
+def projector(features: int, name: str = "article") -> Projector:
+    """The projector of this name for features of this size. UsageError lists the names."""
+    if name not in PROJECTORS:
+        raise UsageError(f"projector {name}: there is no such projector; choose one of {', '.join(PROJECTORS)}")
+    return PROJECTORS[name](features)
