@@ -1,0 +1,1 @@
+"""Pure functions that measure: neighbours, probes, distances of distributions, calibration, intervals."""
