@@ -1,0 +1,165 @@
+"""augmint from Python.
+
+    import augmint as am
+
+    run = am.run("photos/", labels_per_class=10)
+    run.verdict                      # one entry a contrast: helped, hurt, equivalent, undecided
+    run.predict(["new/1.jpg"])       # class names and probabilities
+
+The same call again resumes or, once finished, just loads; other settings need another `out`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from augmint.classify import LogisticHead
+from augmint.config import Settings, merge, resolve
+from augmint.data import decode
+from augmint.errors import InputError, UsageError
+from augmint.judge.trials import load_model
+from augmint.pipeline import Pipeline
+from augmint.represent import Encoder
+from augmint.train import QUIET, Compute, ProgressOut, RunDir
+from augmint.train.rundir import CONFIG
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The class of one image and the calibrated probability of every class."""
+
+    file: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that the report says, as data. InputError if the run has no report yet."""
+        path = self.folder / "report" / "report.json"
+        if not path.exists():
+            raise InputError(f"{self.folder} has no report yet; finish it with `augmint run {self.folder}`")
+        facts: dict[str, Any] = json.loads(path.read_text())
+        return facts
+
+    @property
+    def verdict(self) -> list[dict[str, Any]]:
+        """The declared contrasts with their intervals and words."""
+        verdict: list[dict[str, Any]] = self.facts["verdict"]
+        return verdict
+
+    @property
+    def report(self) -> Path:
+        """The HTML page."""
+        return self.folder / "report" / "index.html"
+
+    def predict(self, files: Sequence[str | Path] | str | Path, device: str = "auto") -> list[Prediction]:
+        """Classify image files, or all images of a folder, by the run's final classifier."""
+        facts = _final_facts(self.folder)
+        names, images = decode(files, tuple(facts["shape"]))
+        logits = _logits(self.folder, images, Compute.choose(device)) / facts["temperature"]
+        probabilities = logits.double().softmax(1)
+        best = probabilities.argmax(1).tolist()
+        classes = facts["classes"]
+        return [
+            Prediction(name, classes[k], float(p[k]), dict(zip(classes, p.tolist(), strict=True)))
+            for name, k, p in zip(names, best, probabilities, strict=True)
+        ]
+
+
+def _final_facts(folder: Path) -> dict[str, Any]:
+    path = folder / "final" / "final.json"
+    if not path.exists():
+        raise InputError(
+            f"{folder} has no final classifier; make one with `augmint run` or `augmint classify {folder}`"
+        )
+    facts: dict[str, Any] = json.loads(path.read_text())
+    return facts
+
+
+def _logits(folder: Path, images: Tensor, compute: Compute) -> Tensor:
+    model = load_model(folder / "final" / "model.safetensors", compute)
+    if isinstance(model, LogisticHead):
+        return model.logits(Encoder.load(folder / "final" / "encoder.safetensors", compute).features(images))
+    return model.logits(images)
+
+
+def default_folder(source: str) -> Path:
+    """runs/<name of the source>."""
+    return Path("runs") / (Path(source).stem or "run")
+
+
+def settings_for(
+    source: str | Path,
+    *,
+    preset: str = "fast",
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings of a new run on this source; a path is kept absolute so that any folder can resume it."""
+    text = str(source)
+    where = str(Path(text).resolve()) if Path(text).exists() else text
+    return resolve(preset, config, merge(overrides or {}, {"data_source": where}))
+
+
+def stored_settings(folder: Path) -> Settings:
+    """Settings of an existing run. InputError if its config.yaml is not one of ours."""
+    try:
+        return Settings.model_validate(yaml.safe_load((folder / CONFIG).read_text()))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{folder / CONFIG} is not a run of this augmint: {str(error).splitlines()[0]}") from error
+
+
+def execute(
+    stage: str, settings: Settings, folder: Path, *, overwrite: bool = False, progress: ProgressOut = QUIET
+) -> Any:
+    """Run one stage ('represent', 'generate', 'mint', 'classify', 'run') with what it needs before it."""
+    with RunDir.open(folder, settings.model_dump(mode="json"), overwrite=overwrite, progress=progress) as run_dir:
+        pipeline = Pipeline(run_dir, settings)
+        if stage == "generate":
+            return [pipeline.image_generator, pipeline.feature_generator]
+        if stage == "represent":
+            return pipeline.encoder
+        if stage in ("mint", "classify", "run"):
+            return getattr(pipeline, stage)()
+    raise UsageError(f"there is no stage {stage!r}")
+
+
+def run(
+    source: str | Path,
+    out: str | Path | None = None,
+    *,
+    labels_per_class: int | None = None,
+    preset: str = "fast",
+    seed: int = 0,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """The main job: from images to a classifier, minted images and a verdict.
+
+    source            a folder of images, a manifest, a Parquet, IDX or .npz file, or a known name ("digits")
+    out               the run folder; default runs/<name of the source>
+    labels_per_class  how many labels of each class may be used; None: all there are
+    settings          any setting by its tree, e.g. {"represent": {"width": 64}}
+
+    InputError for data that cannot be used, UsageError for settings that do not fit.
+    """
+    over = merge({"labels_per_class": labels_per_class, "seed": seed, "device": device}, settings or {})
+    folder = Path(out) if out is not None else default_folder(str(source))
+    chosen = settings_for(source, preset=preset, overrides=over)
+    execute("run", chosen, folder, overwrite=overwrite, progress=ProgressOut(quiet))
+    return Run(folder)

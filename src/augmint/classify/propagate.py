@@ -1,0 +1,83 @@
+"""Labels for unlabelled images: from the few labelled ones along a graph of nearest neighbours.
+
+    graph = neighbour_graph(features)                        # once for a table
+    probabilities = propagate(graph, labels, classes=10)     # labels: int64 [N], -1 = unlabelled
+
+Poisson learning (Calder, Cook, Thorpe & Slepčev, ICML 2020): labels are sources and sinks of a
+potential on the graph; it does not flatten when labels are few, as Laplace learning does.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, cg
+from torch import Tensor
+
+from augmint.measure.knn import nearest
+
+Graph = Any  # scipy.sparse.csr_matrix, symmetric, non-negative, no diagonal
+
+
+def neighbour_graph(features: Tensor, k: int = 10) -> Graph:
+    """Symmetric weighted graph [N, N] of the k nearest neighbours in direction (cosine).
+
+    weight = exp(−4 d² / d_k²), d_k the distance to the k-th neighbour (the scaling of Calder et al.).
+    """
+    unit = torch.nn.functional.normalize(features, dim=1)
+    k = min(k, len(unit) - 1)
+    distances, indices = nearest(unit, unit, k, exclude_self=True)
+    squared = distances.double().square()
+    weights = torch.exp(-4 * squared / squared[:, -1:].clamp_min(1e-12))
+    rows = np.repeat(np.arange(len(unit)), k)
+    shape = (len(unit), len(unit))
+    graph = sparse.csr_matrix((weights.flatten().numpy(), (rows, indices.flatten().numpy())), shape=shape)
+    return ((graph + graph.T) / 2).tocsr()
+
+
+def poisson_potential(graph: Graph, labels: Tensor, classes: int) -> np.ndarray[Any, Any]:
+    """u [N, K] with L u = Σ_j (y_j − ȳ) δ_j and degree-weighted mean zero (their equation 2.4)."""
+    known = torch.nonzero(labels >= 0)[:, 0].numpy()
+    degree = np.asarray(graph.sum(1)).ravel()
+    degree = np.maximum(degree, 1e-10)
+    one_hot = np.eye(classes)[labels[known].numpy()]
+    source = np.zeros((len(degree), classes))
+    source[known] = one_hot - one_hot.mean(0)
+    root = np.sqrt(degree)
+    walk = sparse.diags(1 / root) @ graph @ sparse.diags(1 / root)  # symmetric normalised: well conditioned
+    # A hair above the Laplacian, so that parts of the graph without a label have a solution (zero).
+    operator = LinearOperator(graph.shape, matvec=lambda v: (1 + 1e-6) * v - walk @ v, dtype=float)
+    columns = [cg(operator, source[:, j] / root, rtol=1e-5, maxiter=500)[0] for j in range(classes)]
+    potential = np.stack(columns, 1) / root[:, None]
+    return np.asarray(potential - (degree[:, None] * potential).sum(0) / degree.sum())
+
+
+def propagate(graph: Graph, labels: Tensor, classes: int) -> Tensor:
+    """Class probabilities float32 [N, K] of every row; labelled rows keep their label.
+
+    The potential is ranked by class and turned into probabilities by a softmax whose scale is the spread
+    of the potential itself; use it to choose the surest rows, not as a calibrated probability.
+    """
+    potential = poisson_potential(graph, labels, classes)
+    known = torch.nonzero(labels >= 0)[:, 0]
+    counts = torch.bincount(labels[known], minlength=classes).numpy()
+    potential = potential * (counts.mean() / np.maximum(counts, 1))  # more labels must not mean more votes
+    spread = potential.std(0, keepdims=True).mean() + 1e-12
+    probabilities = torch.from_numpy(potential / spread).float().softmax(1)
+    probabilities[:, torch.from_numpy(counts == 0)] = 0.0
+    probabilities = probabilities / probabilities.sum(1, keepdim=True)
+    probabilities[known] = torch.nn.functional.one_hot(labels[known], classes).float()
+    return probabilities
+
+
+def surest(probabilities: Tensor, allowed: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
+    """The surest `per_class` rows of each class among `allowed` (bool [N]): rows and labels, int64."""
+    confidence, label = probabilities.max(1)
+    rows, labels = [], []
+    for c in range(probabilities.shape[1]):
+        mine = torch.nonzero((label == c) & allowed)[:, 0]
+        best = mine[confidence[mine].argsort(descending=True)[:per_class]]
+        rows.append(best)
+        labels.append(torch.full_like(best, c))
+    return torch.cat(rows), torch.cat(labels)

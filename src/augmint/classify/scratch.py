@@ -1,0 +1,154 @@
+"""A network from random weights on few labels, with or without extra samples (minted, pseudo-labelled).
+
+    model = fit_scratch(table, rows, labels, policy("weak"), settings, compute, seed=0, extra=minted)
+    logits = model.logits(images)             # uint8 [N, C, H, W] → float32 [N, K]
+
+The same loop, initial weights, row order and number of optimiser steps whatever the arm: only the
+augmentation and the extra samples differ.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augmint.augment import Augment
+from augmint.config import ClassifySettings
+from augmint.data.table import Batch, ImageTable
+from augmint.networks.backbones import backbone
+from augmint.seeding import Draws, key
+from augmint.train import Compute, Plan, checkpoint, fit
+
+
+@dataclass(frozen=True, eq=False)
+class Extra:
+    """Samples beside the labelled ones: images uint8 [M, C, H, W], targets [M, K] soft, weights [M]."""
+
+    images: Tensor
+    targets: Tensor
+    weights: Tensor
+
+
+class ScratchClassifier:
+    """A backbone with a linear head; `logits` takes uint8 images."""
+
+    def __init__(self, network: nn.Module, facts: dict[str, object], compute: Compute) -> None:
+        self.network, self.facts, self.compute = network, facts, compute
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor, batch: int = 1024) -> Tensor:
+        """uint8 [N, C, H, W] → float32 [N, K] on the CPU."""
+        self.network.eval()
+        parts = []
+        for chunk in images.split(batch):
+            with self.compute.autocast():
+                x = chunk.to(self.compute.device).float().div_(255).contiguous(memory_format=torch.channels_last)
+                parts.append(self.network(x).float().cpu())
+        return torch.cat(parts) if parts else torch.zeros(0, int(str(self.facts["classes"])))
+
+    def save(self, path: Path) -> None:
+        """One safetensors file."""
+        checkpoint.save(path, {"kind": "scratch", "facts": self.facts, "weights": self.network.state_dict()})
+
+    @staticmethod
+    def load(path: Path, compute: Compute) -> "ScratchClassifier":
+        """What `save` wrote."""
+        state = checkpoint.load(path)
+        network = build(**state["facts"])
+        network.load_state_dict(state["weights"])
+        return ScratchClassifier(compute.place(network), state["facts"], compute)
+
+
+def build(network: str, shape: tuple[int, int, int], width: int, classes: int, seed: int = 0) -> nn.Module:
+    """The network of random weights that `seed` stands for: images 0 … 1 → logits."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "scratch"))
+        body = backbone(network, tuple(shape), width)  # type: ignore[arg-type]
+        return nn.Sequential(body, nn.Linear(int(body.features), classes))  # type: ignore[arg-type]
+
+
+def _extra_share(progress: float, settings: ClassifySettings) -> float:
+    """Share of a batch that is extra: constant, then linearly to zero at the end."""
+    if progress < settings.fade or settings.fade >= 1:
+        return settings.minted_share
+    return settings.minted_share * (1 - progress) / (1 - settings.fade)
+
+
+def _schedule(progress: float) -> float:
+    """Learning rate: a tenth of the training up, then down to zero in a straight line."""
+    return min(progress / 0.1 + 0.01, 1.0, (1 - progress) / 0.9)
+
+
+def fit_scratch(
+    table: ImageTable,
+    rows: Tensor,
+    targets: Tensor,
+    augment: Augment,
+    settings: ClassifySettings,
+    compute: Compute,
+    *,
+    classes: int,
+    seed: int,
+    extra: Extra | None = None,
+    curve: Callable[[int, "ScratchClassifier"], None] | None = None,
+) -> ScratchClassifier:
+    """Train on `rows` of the table (targets int64 [n] or soft [n, K]) for `settings.images` images.
+
+    With `extra`, up to half of each batch comes from there, weighted, fading out towards the end; the
+    real rows keep their order. `curve(images_seen, model)` is called a few times. Last weights are kept.
+    """
+    soft = targets if targets.ndim == 2 else F.one_hot(targets, classes).float()
+    device = compute.device
+    images, soft = table.gather(rows, device), soft.to(device)
+    network = compute.place(build(settings.network, table.shape, settings.width, classes, seed))
+    facts: dict[str, object] = dict(
+        network=settings.network, shape=list(table.shape), width=settings.width, classes=classes
+    )
+    model = ScratchClassifier(network, facts, compute)
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=settings.lr)
+    if extra is not None:
+        extra = Extra(extra.images.to(device), extra.targets.to(device), extra.weights.to(device))
+
+    def batch(chosen: Tensor, draws: Draws, progress: float) -> Batch:
+        real = Batch(images[chosen], soft[chosen], torch.ones(len(chosen), device=device))
+        count = round(len(chosen) * _extra_share(progress, settings)) if extra is not None else 0
+        if extra is None or count == 0 or len(extra.images) == 0:
+            return real
+        keep = len(chosen) - count
+        take = draws.integers("extra", len(extra.images))[keep:]
+        assert real.targets is not None and real.weights is not None
+        return Batch(
+            torch.cat([real.images[:keep], extra.images[take]]),
+            torch.cat([real.targets[:keep], extra.targets[take]]),
+            torch.cat([real.weights[:keep], extra.weights[take] * settings.minted_weight]),
+        )
+
+    def step(chosen: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
+        network.train()
+        # Few labels repeat within a batch: address the draws by place in the batch, not by row.
+        draws = Draws(draws.seed, draws.stream, draws.step, torch.arange(len(chosen), device=device))
+        drawn = augment(batch(chosen, draws, progress), draws)
+        assert drawn.targets is not None and drawn.weights is not None
+        with compute.autocast():
+            logits = network(drawn.images.contiguous(memory_format=torch.channels_last))
+        losses = F.cross_entropy(logits.float(), drawn.targets, reduction="none")
+        loss = (losses * drawn.weights).sum() / drawn.weights.sum()
+        for group in optimiser.param_groups:
+            group["lr"] = settings.lr * _schedule(progress)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        return {"loss": loss.detach()}
+
+    steps = max(1, settings.images // settings.batch)
+    plan = Plan(settings.images, settings.batch, seed, "classify", device, log_every=max(1, steps // 4))
+    look = (lambda number: curve(number * settings.batch, model)) if curve else None
+    fit(step, len(rows), plan, {"network": network, "optimiser": optimiser}, on_look=look)
+    network.eval()
+    return model

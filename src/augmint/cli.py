@@ -1,0 +1,379 @@
+"""The command line; every command is a thin skin over the API.
+
+augmint run photos/ --labels-per-class 10
+
+Results go to stdout, progress to stderr. Exit codes: 0 done, 1 a failure of augmint's, 2 wrong usage,
+3 something about the input or the disk, 130 stopped by Ctrl-C (the same command goes on).
+"""
+
+import csv
+import json
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from augmint import api
+from augmint.config import PRESETS, DataSettings, Settings, assignments, merge, resolve
+from augmint.errors import AugmintError, UsageError
+from augmint.train import ProgressOut, RunDir
+
+app = typer.Typer(
+    help="From a folder of images with few labels to a classifier, minted training images and an honest verdict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out_console = Console(highlight=False, soft_wrap=True)
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA|RUN",
+        help="Images (folder, manifest, Parquet, IDX, .npz, digits, fashion-mnist, cifar10) or an existing run folder.",
+    ),
+]
+Data = Annotated[str, typer.Argument(metavar="DATA", help="Images: a folder, a file, or a known name.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/<name of DATA>.")]
+PerClass = Annotated[
+    int | None,
+    typer.Option(
+        "--labels-per-class",
+        min=1,
+        help="Labels of each class that may be used; default: all there are, cross-validated.",
+    ),
+]
+Preset = Annotated[str | None, typer.Option("--preset", help=f"{', '.join(PRESETS)} (default: fast).")]
+Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, laid over the preset.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="One setting, e.g. represent.width=64; may be repeated."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random (default 0).")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 (default: auto).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, with time and memory; do nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what is in the run folder and start again.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+Size = Annotated[int | None, typer.Option("--size", min=1, help="Side in pixels; default from the data.")]
+Mode = Annotated[str, typer.Option("--mode", help="auto, grey or rgb.")]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=str))
+
+
+def _settings(
+    source: str,
+    out: Path | None,
+    options: dict[str, Any],
+    preset: str | None,
+    config: Path | None,
+    pairs: list[str] | None,
+) -> tuple[Settings, Path]:
+    """Settings and folder, of a new run or of the run that `source` is."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if RunDir.is_run(Path(source)):
+        if given or preset or config or pairs or out:
+            raise UsageError(f"{source} is a run, its settings are fixed; start a new one from its data with --out")
+        return api.stored_settings(Path(source)), Path(source)
+    overrides = merge(assignments(pairs or []), given)
+    settings = api.settings_for(source, preset=preset or "fast", config=config, overrides=overrides)
+    return settings, out or api.default_folder(source)
+
+
+def _dry_run(settings: Settings, folder: Path, as_json: bool) -> None:
+    from augmint.estimate import estimate
+
+    found = estimate(settings, folder)
+    _print_json(found.to_dict()) if as_json else out_console.print(found.table())
+
+
+def _stage(
+    name: str,
+    source: str,
+    out: Path | None,
+    per_class: int | None,
+    preset: str | None,
+    config: Path | None,
+    pairs: list[str] | None,
+    seed: int | None,
+    device: str | None,
+    dry_run: bool,
+    as_json: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    options = {"labels_per_class": per_class, "seed": seed, "device": device}
+    settings, folder = _settings(source, out, options, preset, config, pairs)
+    if dry_run:
+        _dry_run(settings, folder, as_json)
+        return
+    result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
+    if name == "run":
+        _show(folder, as_json)
+    else:
+        facts = {"stage": name, "run": str(folder), **(result if isinstance(result, dict) else {})}
+        _print_json(facts) if as_json else out_console.print(_sentence(name, folder, facts))
+
+
+def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
+    """What a stage did, in a line."""
+    if name == "mint":
+        return f"{facts['kept']:,} of {facts['drawn']:,} minted images kept: {folder / 'minted'}"
+    if name == "classify":
+        return (
+            f"final classifier: {facts['arm']}, {facts['cross_validated_accuracy']:.1%} in cross-validation on "
+            f"{facts['labels']:,} labels: {folder / 'final'}"
+        )
+    return f"{name} done: {folder / 'stages'}"
+
+
+def _show(folder: Path, as_json: bool) -> None:
+    """The verdict, table first, and where the report is."""
+    from augmint.report.text import render
+
+    done = api.Run(folder)
+    if as_json:
+        _print_json(done.facts)
+        return
+    out_console.print(render(done.facts))
+    out_console.print(f"report: {done.report}")
+
+
+@app.command()
+def run(
+    source: Source,
+    out: Out = None,
+    labels_per_class: PerClass = None,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """The main job: learn, generate, mint, classify, judge. Stopped, the same command goes on."""
+    _stage("run", source, out, labels_per_class, preset, config, set_, seed, device, dry_run, as_json, overwrite, quiet)
+
+
+@app.command()
+def represent(
+    source: Source,
+    out: Out = None,
+    labels_per_class: PerClass = None,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn the encoder from all images, without labels."""
+    _stage(
+        "represent",
+        source,
+        out,
+        labels_per_class,
+        preset,
+        config,
+        set_,
+        seed,
+        device,
+        dry_run,
+        as_json,
+        overwrite,
+        quiet,
+    )
+
+
+@app.command()
+def generate(
+    source: Source,
+    out: Out = None,
+    labels_per_class: PerClass = None,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the image and feature generators, without labels."""
+    _stage(
+        "generate",
+        source,
+        out,
+        labels_per_class,
+        preset,
+        config,
+        set_,
+        seed,
+        device,
+        dry_run,
+        as_json,
+        overwrite,
+        quiet,
+    )
+
+
+@app.command()
+def mint(
+    source: Source,
+    out: Out = None,
+    labels_per_class: PerClass = None,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Mint labelled images and write those that pass the judges to RUN/minted."""
+    _stage(
+        "mint", source, out, labels_per_class, preset, config, set_, seed, device, dry_run, as_json, overwrite, quiet
+    )
+
+
+@app.command()
+def classify(
+    source: Source,
+    out: Out = None,
+    labels_per_class: PerClass = None,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose the best arm by cross-validation on the labels and fit the final classifier."""
+    _stage(
+        "classify",
+        source,
+        out,
+        labels_per_class,
+        preset,
+        config,
+        set_,
+        seed,
+        device,
+        dry_run,
+        as_json,
+        overwrite,
+        quiet,
+    )
+
+
+@app.command()
+def report(folder: RunFolder, as_json: Json = False) -> None:
+    """Write the report of a run again from its stored trials, and show the verdict."""
+    from augmint.report import write
+
+    write(folder)
+    _show(folder, as_json)
+
+
+@app.command()
+def predict(
+    folder: RunFolder,
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Write CSV here instead of stdout.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Classify images with the final classifier of a run: CSV of file, label, probability."""
+    found = [p for path in images for p in api.Run(folder).predict(path if path.is_dir() else [path], device)]
+    if as_json:
+        _print_json([asdict(p) for p in found])
+        return
+    with open(out, "w", newline="") if out else os.fdopen(os.dup(sys.stdout.fileno()), "w") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label", "probability"])
+        writer.writerows([p.file, p.label, f"{p.probability:.4f}"] for p in found)
+
+
+@app.command()
+def check(
+    source: Data,
+    size: Size = None,
+    mode: Mode = "auto",
+    as_json: Json = False,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (PNG) here.")] = None,
+) -> None:
+    """Look at the data first: counts, sizes, balance, corrupt files, duplicates, leaks."""
+    from augmint.data.audit import audit
+
+    found = audit(source, _data_settings(size, mode))
+    if sheet:
+        found.sheet().save(sheet)
+    _print_json(found.to_dict()) if as_json else out_console.print("\n".join(found.lines()), markup=False)
+
+
+@app.command()
+def preview(
+    source: Data,
+    policy: Annotated[str, typer.Option(help="Name of an augmentation policy.")] = "weak",
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("preview.png"),
+    count: Annotated[int, typer.Option(min=1, help="Images (rows).")] = 8,
+    views: Annotated[int, typer.Option(min=1, help="Views of each (columns).")] = 8,
+    size: Size = None,
+    mode: Mode = "auto",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Write a grid: each row an image and what the policy makes of it."""
+    from augmint.augment.preview import preview as draw
+    from augmint.data import load
+
+    draw(load(source, _data_settings(size, mode)), policy, seed, count, views).save(out)
+    out_console.print(f"{policy}: {out}", markup=False)
+
+
+def _data_settings(size: int | None, mode: str) -> DataSettings:
+    return resolve(overrides={"data": {"size": size, "mode": mode}}).data
+
+
+@app.command()
+def settings(preset: Preset = None, as_json: Json = False) -> None:
+    """Print every setting with its value under a preset, as YAML for --config."""
+    tree = resolve(preset or "fast").model_dump(mode="json")
+    _print_json(tree) if as_json else print(yaml.safe_dump(tree, sort_keys=False), end="")
+
+
+def main() -> None:
+    """Entry point: errors become one line and an exit code."""
+    try:
+        app()
+    except AugmintError as error:
+        print(f"augmint: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("augmint: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        traceback.print_exc()
+        print(f"augmint: this is a defect of augmint, please report it: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,110 @@
+"""The arms of a comparison: one function each, found by its name (`scratch-minted` → `scratch_minted`).
+
+    model = find("scratch-weak")(situation)
+
+An arm gets a Situation and returns a classifier of images (ScratchClassifier) or of the encoder's
+features (LogisticHead). To add an arm, write a function here and name it in `judge.arms`.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+
+import torch
+
+from augmint.augment import policy
+from augmint.classify import LogisticHead, ScratchClassifier, fit_logistic
+from augmint.errors import UsageError
+from augmint.generate.rivals import gaussian_features
+from augmint.judge.situation import Situation
+
+Model = ScratchClassifier | LogisticHead
+Arm = Callable[[Situation], Model]
+
+
+def find(name: str) -> Arm:
+    """The arm of that name. UsageError lists the names."""
+    names = arms()
+    if name not in names:
+        raise UsageError(f"there is no arm {name!r}; choose from {', '.join(names)}")
+    return names[name]
+
+
+def arms() -> dict[str, Arm]:
+    """All arms by name."""
+    here = sys.modules[__name__]
+    found = inspect.getmembers(here, lambda f: inspect.isfunction(f) and f.__module__ == __name__)
+    return {n.replace("_", "-"): f for n, f in found if n.startswith(("scratch_", "encoder"))}
+
+
+def family(name: str) -> str:
+    """'scratch' or 'encoder'."""
+    return name.split("-")[0]
+
+
+def scratch_none(situation: Situation) -> Model:
+    """Labels only, no augmentation."""
+    return situation.fit("scratch-none", policy("none"))
+
+
+def scratch_weak(situation: Situation) -> Model:
+    """Labels only, small shifts (and flips where they keep the class)."""
+    return situation.fit("scratch-weak", policy("weak"))
+
+
+def scratch_randaugment(situation: Situation) -> Model:
+    """Labels only, RandAugment."""
+    return situation.fit("scratch-randaugment", policy("randaugment"))
+
+
+def scratch_pseudo(situation: Situation) -> Model:
+    """Labels and pseudo-labelled real images: the unlabelled parents of the minted ones themselves."""
+    return situation.judge
+
+
+def scratch_minted(situation: Situation) -> Model:
+    """Labels and minted images."""
+    return situation.fit("scratch-minted", policy("weak"), situation.minted_extra)
+
+
+def encoder(situation: Situation) -> Model:
+    """Logistic regression on the encoder's features of the labels."""
+    return _head(situation, None)
+
+
+def encoder_gaussian(situation: Situation) -> Model:
+    """The same with features drawn from one Gaussian a class, covariance shared."""
+    m = situation.material
+    extra = gaussian_features(
+        m.features[situation.rows],
+        situation.labels,
+        m.settings.mint.features_per_label * max(1, len(situation.rows) // situation.classes),
+        situation.split.seed,
+        situation.classes,
+    )
+    return _head(situation, extra)
+
+
+def encoder_minted(situation: Situation) -> Model:
+    """The same with minted features."""
+    return _head(situation, situation.minted_features)
+
+
+def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None) -> LogisticHead:
+    """Logistic head on the labelled features, all extra features together weighing as much as the labels."""
+    m = situation.material
+    features, labels = m.features[situation.rows], situation.labels
+    weights = torch.ones(len(labels))
+    if extra is not None and len(extra[1]) > 0:
+        share = m.settings.classify.minted_weight * len(labels) / len(extra[1])
+        features, labels = torch.cat([features, extra[0]]), torch.cat([labels, extra[1]])
+        weights = torch.cat([weights, torch.full((len(extra[1]),), share)])
+    return fit_logistic(
+        features,
+        labels,
+        weights,
+        classes=situation.classes,
+        c=m.settings.classify.logistic_c,
+        mean=m.mean,
+        scale=m.scale,
+    )

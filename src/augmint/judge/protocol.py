@@ -1,0 +1,135 @@
+"""Who trains on what and is tested on what: the splits of a comparison.
+
+    for split in comparison(table, settings): ...     # label draws, or folds where there is no test split
+
+*Draws* (the data has a test split and `labels_per_class` is given): nested stratified draws of labels
+from the training images, all tested on the test split. *Folds* (the user's own few labels): repeated
+stratified cross-validation over the labelled images. *Select* folds cross-validate on the labels of
+draw 0 alone and choose the arm of the final classifier.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from augmint.config import Settings
+from augmint.data.draws import folds, nested_draw
+from augmint.data.table import ImageTable
+from augmint.errors import InputError
+from augmint.seeding import key
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One experiment. `train` and `test` are rows of the table; labels of no other row may be used."""
+
+    role: str  # draw, fold, select, final
+    number: int
+    train: Tensor
+    test: Tensor
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}-{self.number:02d}"
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The rows of a table by what they are for.
+
+    pool   unlabelled learning: every training image that is not in `val`
+    given  rows of the pool whose labels may be drawn from
+    val    labelled, in no pool: learning curves and the choice of the rival (may be empty)
+    test   the test split (may be empty)
+    """
+
+    pool: Tensor
+    given: Tensor
+    val: Tensor
+    test: Tensor
+
+
+def parts(table: ImageTable, settings: Settings) -> Parts:
+    """Divide the table. InputError if there is nothing to learn from or to judge with."""
+    train, val, test = (table.rows(name) for name in ("train", "val", "test"))
+    given = train[table.labels[train] >= 0]
+    if len(given) == 0:
+        raise InputError(
+            f"{table.name}: no labelled training image; put a few into train/<class>/ (or a manifest with labels)"
+        )
+    kinds = len(table.labels[given].unique())
+    if kinds < 2:
+        raise InputError(
+            f"{table.name}: all labelled images are of one class ({table.classes[int(table.labels[given[0]])]}); "
+            "a classifier needs at least two"
+        )
+    val = val[table.labels[val] >= 0]
+    test = test[table.labels[test] >= 0]
+    if len(val) == 0 and uses_draws(settings, len(test)):
+        val = _carve(table, given, settings)
+        mask = torch.zeros(len(table), dtype=torch.bool)
+        mask[val] = True
+        train, given = train[~mask[train]], given[~mask[given]]
+    return Parts(train, given, val, test)
+
+
+def uses_draws(settings: Settings, test_images: int) -> bool:
+    """True for label draws against a test split, false for cross-validation on the labels."""
+    return settings.labels_per_class is not None and test_images > 0
+
+
+def _carve(table: ImageTable, given: Tensor, settings: Settings) -> Tensor:
+    """A slice of the labelled training images that nothing trains on, in proportion to the classes."""
+    assert settings.labels_per_class is not None
+    wanted = min(settings.data.val_images, len(given) // 10)
+    labels = table.labels[given]
+    rows = []
+    for c in labels.unique():
+        mine = given[labels == c]
+        share = round(wanted * len(mine) / len(given))
+        share = max(0, min(share, len(mine) - settings.labels_per_class))
+        order = torch.randperm(len(mine), generator=torch.Generator().manual_seed(key(settings.seed, "val", int(c))))
+        rows.append(mine[order[:share]])
+    return torch.cat(rows).sort().values
+
+
+def labelled_rows(table: ImageTable, where: Parts, settings: Settings, draw: int = 0) -> Tensor:
+    """Rows of the labels of one draw; all given labels when no number per class was asked for."""
+    if settings.labels_per_class is None:
+        return where.given
+    chosen = nested_draw(table.labels[where.given], settings.labels_per_class, settings.seed, draw)
+    return where.given[chosen]
+
+
+def comparison(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
+    """The splits on which the arms are compared."""
+    if uses_draws(settings, len(where.test)):
+        return [
+            Split("draw", i, labelled_rows(table, where, settings, i), where.test, key(settings.seed, "draw", i))
+            for i in range(settings.judge.draws)
+        ]
+    return _folds(table, labelled_rows(table, where, settings), settings, "fold", settings.judge.folds)
+
+
+def selection(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
+    """Cross-validation on the labels of draw 0, to choose the final arm; none where folds did it already."""
+    if not uses_draws(settings, len(where.test)):
+        return []
+    return _folds(table, labelled_rows(table, where, settings), settings, "select", settings.judge.select_folds)
+
+
+def _folds(table: ImageTable, rows: Tensor, settings: Settings, role: str, count: int) -> list[Split]:
+    repeats = settings.judge.repeats if role == "fold" else 1
+    pairs = folds(table.labels[rows], table.group[rows], count, repeats, settings.seed)
+    return [
+        Split(role, i, rows[torch.as_tensor(train)], rows[torch.as_tensor(test)], key(settings.seed, role, i))
+        for i, (train, test) in enumerate(pairs)
+    ]
+
+
+def final(table: ImageTable, where: Parts, settings: Settings) -> Split:
+    """All labels that may be used, for the classifier that `predict` uses."""
+    rows = labelled_rows(table, where, settings)
+    return Split("final", 0, rows, where.test, key(settings.seed, "final"))

@@ -1,0 +1,159 @@
+"""What an arm finds when it starts: one split, and what follows from it, computed when first asked for.
+
+situation = Situation(material, split)
+situation.pseudo          # rows and labels of the surest unlabelled images under this split's labels
+situation.minted          # their children, judged
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from augmint.augment import Augment, policy
+from augmint.classify import Extra, ScratchClassifier, fit_scratch, propagate, surest
+from augmint.classify.propagate import Graph
+from augmint.config import Settings
+from augmint.data.table import UNLABELLED, ImageTable
+from augmint.errors import UsageError
+from augmint.generate.feature import FeatureGenerator
+from augmint.generate.image import ImageGenerator
+from augmint.judge.protocol import Split
+from augmint.mint import Minted, Thresholds, mint_features, mint_images
+from augmint.train import Compute
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What all splits share. `pool` are the rows of the table that may be learnt from; features [P, D]
+    and graph [P, P] are of the pool, in its order."""
+
+    table: ImageTable
+    pool: Tensor
+    pool_table: ImageTable
+    features: Tensor
+    graph: Graph
+    val: Tensor  # rows of the table
+    settings: Settings
+    compute: Compute
+    image_generator: ImageGenerator | None = None
+    thresholds: Thresholds | None = None
+    feature_generator: FeatureGenerator | None = None
+
+    @cached_property
+    def place(self) -> Tensor:
+        """int64 [N]: the place in the pool of a row of the table, -1 if it is not in it."""
+        place = torch.full((len(self.table),), -1)
+        place[self.pool] = torch.arange(len(self.pool))
+        return place
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean of the pool's features [D]."""
+        return self.features.mean(0)
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """Standard deviation of the pool's features [D]."""
+        return self.features.std(0).clamp_min(1e-6)
+
+
+@dataclass(eq=False)
+class Situation:
+    """One split of the material. Rows below are places in the pool."""
+
+    material: Material
+    split: Split
+    curve: Callable[[str, int, ScratchClassifier], None] | None = None
+
+    @property
+    def classes(self) -> int:
+        return len(self.material.table.classes)
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The labelled rows."""
+        return self.material.place[self.split.train]
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Their labels: the only ones that this class reads."""
+        return self.material.table.labels[self.split.train]
+
+    @cached_property
+    def pseudo(self) -> tuple[Tensor, Tensor]:
+        """The surest unlabelled rows of each class and their propagated labels; held-out rows stay out."""
+        known = torch.full((len(self.material.pool),), UNLABELLED)
+        known[self.rows] = self.labels
+        held_out = self.material.place[self.split.test]
+        allowed = known == UNLABELLED
+        allowed[held_out[held_out >= 0]] = False
+        probabilities = propagate(self.material.graph, known, self.classes)
+        return surest(probabilities, allowed, self.material.settings.mint.parents_per_class)
+
+    @cached_property
+    def parents(self) -> tuple[Tensor, Tensor]:
+        """Labelled and pseudo-labelled rows with their labels: whose children are minted."""
+        rows, labels = self.pseudo
+        return torch.cat([self.rows, rows]), torch.cat([self.labels, labels])
+
+    @cached_property
+    def judge(self) -> ScratchClassifier:
+        """The independent classifier that minted images must convince: pixels only, weights of its own."""
+        return self.fit("scratch-pseudo", policy("weak"), self.pseudo_extra)
+
+    @property
+    def pseudo_extra(self) -> Extra:
+        rows, labels = self.pseudo
+        return self._extra(self.material.pool_table.gather(rows), labels)
+
+    @cached_property
+    def minted(self) -> Minted:
+        """Children of the parents, all of them, each judged."""
+        m = self.material
+        if m.image_generator is None or m.thresholds is None:
+            raise UsageError("minted images need the image generator; set generate.image.enabled=true")
+        rows, labels = self.parents
+
+        def classifier(images: Tensor) -> Tensor:
+            return self.judge.logits(images).softmax(1)
+
+        return mint_images(
+            m.image_generator, m.pool_table, rows, labels, classifier, m.settings.mint, self.split.seed, m.thresholds
+        )
+
+    @property
+    def minted_extra(self) -> Extra:
+        kept = self.minted.accepted()
+        return self._extra(kept.gather(torch.arange(len(kept))), kept.labels)
+
+    @cached_property
+    def minted_features(self) -> tuple[Tensor, Tensor]:
+        """Minted features [M, D] and labels [M] of children of the labelled rows."""
+        m = self.material
+        if m.feature_generator is None:
+            raise UsageError("minted features need the feature generator; set generate.feature.enabled=true")
+        return mint_features(m.feature_generator, m.features, self.rows, self.labels, m.settings.mint, self.split.seed)
+
+    def _extra(self, images: Tensor, labels: Tensor) -> Extra:
+        targets = torch.nn.functional.one_hot(labels, self.classes).float()
+        return Extra(images, targets, torch.ones(len(labels)))
+
+    def fit(self, arm: str, augment: Augment, extra: Extra | None = None) -> ScratchClassifier:
+        """A network from scratch under this split's labels, seed and number of steps."""
+        m = self.material
+        curve = self.curve
+        return fit_scratch(
+            m.pool_table,
+            self.rows,
+            self.labels,
+            augment,
+            m.settings.classify,
+            m.compute,
+            classes=self.classes,
+            seed=self.split.seed,
+            extra=extra,
+            curve=(lambda seen, model: curve(arm, seen, model)) if curve else None,
+        )

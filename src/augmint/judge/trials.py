@@ -1,0 +1,219 @@
+"""Trials, the unit of evidence: every arm is trained on every split, then scored once.
+
+    bench = Bench(run, material, identity)
+    bench.train(splits, names)                       # resumable arm by arm; no test image, no test label
+    rows = bench.score(splits, names, features_of)   # after all training: test logits, stored per trial
+
+`trials.parquet` has one row a trial; its logits lie in `trials/<split>-<arm>.safetensors`, so that every
+table, interval and curve can be computed again without a model.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from augmint.classify import LogisticHead, ScratchClassifier
+from augmint.errors import InputError
+from augmint.judge import arms
+from augmint.judge.protocol import Split
+from augmint.judge.situation import Material, Situation
+from augmint.train import Compute, RunDir, StageDir, checkpoint
+
+SCHEMA = 1
+COLUMNS = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("family", pa.string()),
+        ("labels_per_class", pa.int64()),  # -1: all that were given
+        ("draw", pa.int64()),
+        ("fold", pa.int64()),
+        ("role", pa.string()),
+        ("encoder_seed", pa.int64()),
+        ("n_train", pa.int64()),
+        ("n_test", pa.int64()),
+        ("accuracy", pa.float64()),
+        ("val_accuracy", pa.float64()),
+        ("seconds", pa.float64()),
+        ("peak_memory", pa.int64()),
+        ("config_hash", pa.string()),
+        ("logits", pa.string()),
+    ],
+    metadata={"schema": str(SCHEMA)},
+)
+
+
+def load_model(path: Path, compute: Compute) -> arms.Model:
+    """The classifier that an arm left behind."""
+    kind = checkpoint.load(path)["kind"]
+    return LogisticHead.load(path) if kind == "logistic" else ScratchClassifier.load(path, compute)
+
+
+class Bench:
+    """Trains and keeps the trials of one run. `identity` is what every trial depends on."""
+
+    def __init__(self, run: RunDir, material: Material, identity: dict[str, Any]) -> None:
+        self.run, self.material, self.identity = run, material, identity
+
+    def stage(self, split: Split, arm: str) -> StageDir:
+        rows = [str(i) for i in self.material.table.ids[split.train.numpy()]]
+        identity = {**self.identity, "arm": arm, "split": split.name, "labels": rows}
+        return self.run.stage(f"trials/{split.name}-{arm}", identity, self.material.settings.seed)
+
+    def train(self, splits: list[Split], names: tuple[str, ...]) -> None:
+        """Every arm on every split; finished ones are not repeated."""
+        total = len(splits) * len(names)
+        with self.run.progress.task("trials", total, unit="trials") as task:
+            for number, split in enumerate(splits):
+                self._train_split(split, names, lambda done, start=number: task.update(start * len(names) + done))
+
+    def _train_split(self, split: Split, names: tuple[str, ...], tell: Callable[[int], None]) -> None:
+        if all(self.stage(split, name).done for name in names):
+            tell(len(names))
+            return
+        situation = Situation(self.material, split, self._curve(split))
+        pseudo = self.stage(split, "scratch-pseudo")
+        if pseudo.done:  # an earlier part of this run trained it: minting judges with the same one
+            situation.judge = ScratchClassifier.load(pseudo.folder / "model.safetensors", self.material.compute)
+        for done, name in enumerate(names):
+            stage = self.stage(split, name)
+            if not stage.done:
+                start = time.monotonic()
+                model = arms.find(name)(situation)
+                model.save(stage.folder / "model.safetensors")
+                stage.finish(time.monotonic() - start, arm=name, split=split.name)
+            tell(done + 1)
+
+    def _curve(self, split: Split) -> Callable[[str, int, ScratchClassifier], None] | None:
+        val = self.material.val
+        if len(val) == 0 or split.role != "draw":
+            return None
+        images, labels = self.material.table.gather(val), self.material.table.labels[val]
+
+        def curve(arm: str, seen: int, model: ScratchClassifier) -> None:
+            accuracy = float((model.logits(images).argmax(1) == labels).float().mean())
+            self.run.log(stage="classify", arm=arm, draw=split.number, images=seen, val_accuracy=accuracy)
+
+        return curve
+
+    def logits(self, split: Split, arm: str, rows: Tensor, features_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """Logits [n, K] of rows of the table by the trained model of this trial."""
+        model = load_model(self.stage(split, arm).folder / "model.safetensors", self.material.compute)
+        if isinstance(model, LogisticHead):
+            return model.logits(features_of(rows))
+        return model.logits(self.material.table.gather(rows))
+
+    def score(
+        self, splits: list[Split], names: tuple[str, ...], features_of: Callable[[Tensor], Tensor]
+    ) -> list[dict[str, Any]]:
+        """Logits and accuracy of every trial. Call once all training has ended."""
+        scored = []
+        with self.run.progress.task("scoring", len(splits) * len(names), unit="trials") as task:
+            for split in splits:
+                for name in names:
+                    scored.append(self._score(split, name, features_of))
+                    task.update(len(scored))
+        return scored
+
+    def _score(self, split: Split, arm: str, features_of: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        stage, table = self.stage(split, arm), self.material.table
+        target = Path("trials") / f"{split.name}-{arm}.safetensors"
+        path = self.run.folder / target
+        facts = stage.facts()
+        mark = f"{stage.folder.name}"
+        logits = _kept(path, mark)
+        if logits is None:
+            logits = self.logits(split, arm, split.test, features_of).float()
+            _keep(path, mark, logits, split.test)
+        val, val_accuracy = self.material.val, math.nan
+        if split.role == "draw" and len(val):
+            val_accuracy = facts.get("val_accuracy", math.nan)
+            if math.isnan(val_accuracy):
+                guess = self.logits(split, arm, val, features_of).argmax(1)
+                val_accuracy = float((guess == table.labels[val]).double().mean())
+                stage.finish(**{**_without_schema(facts), "val_accuracy": val_accuracy})
+        per_class = self.material.settings.labels_per_class
+        return {
+            "arm": arm,
+            "family": arms.family(arm),
+            "labels_per_class": -1 if per_class is None else per_class,
+            "draw": split.number if split.role == "draw" else -1,
+            "fold": split.number if split.role in ("fold", "select") else -1,
+            "role": split.role,
+            "encoder_seed": self.material.settings.seed,
+            "n_train": len(split.train),
+            "n_test": len(split.test),
+            "accuracy": float((logits.argmax(1) == table.labels[split.test]).double().mean()),
+            "val_accuracy": val_accuracy,
+            "seconds": facts["seconds"],
+            "peak_memory": facts["peak_memory"],
+            "config_hash": stage.folder.name,
+            "logits": str(target),
+        }
+
+
+def _without_schema(facts: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in facts.items() if k not in ("schema", "stage", "peak_memory")}
+
+
+def _keep(path: Path, mark: str, logits: Tensor, rows: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save_file({"logits": logits.contiguous(), "rows": rows.contiguous()}, part, metadata={"trial": mark})
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; free space or choose another --out") from error
+
+
+def _kept(path: Path, mark: str) -> Tensor | None:
+    """Logits of an earlier scoring of the very same trial."""
+    if not path.exists():
+        return None
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return load_file(path)["logits"] if header.get("__metadata__", {}).get("trial") == mark else None
+
+
+def write(folder: Path, trials: list[dict[str, Any]]) -> None:
+    """Write trials.parquet, whole or not at all."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(trials, schema=COLUMNS), sink)
+    checkpoint.atomic_write(folder / "trials.parquet", sink.getvalue().to_pybytes())
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The trials of a run. InputError if there are none yet."""
+    path = folder / "trials.parquet"
+    if not path.exists():
+        raise InputError(f"{folder} has no trials yet; finish it with `augmint run`")
+    return list(pq.read_table(path).to_pylist())
+
+
+def best_arm(trials: list[dict[str, Any]]) -> str:
+    """The arm with the highest mean accuracy under cross-validation on the labels (roles fold, select)."""
+    sums: dict[str, list[float]] = {}
+    for trial in trials:
+        if trial["role"] in ("fold", "select"):
+            sums.setdefault(trial["arm"], []).append(trial["accuracy"] * trial["n_test"])
+    return max(sums, key=lambda arm: sum(sums[arm]))
+
+
+def temperature(trials: list[dict[str, Any]], folder: Path, labels: Tensor, arm: str) -> float:
+    """The temperature that calibrates an arm (Guo et al., ICML 2017): the least negative log-likelihood of
+    its held-out logits under cross-validation, searched on a grid from 0.05 to 20."""
+    chosen = [t for t in trials if t["arm"] == arm and t["role"] in ("fold", "select")]
+    files = [load_file(folder / t["logits"]) for t in chosen]
+    logits = torch.cat([f["logits"] for f in files]).double()
+    y = torch.cat([labels[f["rows"]] for f in files])
+    grid = torch.logspace(math.log10(0.05), math.log10(20), 121, dtype=torch.float64)
+    losses = torch.stack([torch.nn.functional.cross_entropy(logits / t, y) for t in grid])
+    return float(grid[losses.argmin()])

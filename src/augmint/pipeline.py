@@ -1,0 +1,294 @@
+"""The main job, stage by stage. Each stage is loaded from the run folder if it is there, else computed.
+
+    with RunDir.open(folder, settings.model_dump(mode="json")) as run:
+        Pipeline(run, settings).run()
+
+Stages depend on each other through what they ask for: `mint` asks for the generator, the generator for
+the encoder, the encoder for the table. A stage's folder is named by everything its result depends on.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from augmint import mint
+from augmint.classify import LogisticHead, neighbour_graph
+from augmint.config import Settings
+from augmint.data import load
+from augmint.data.manifest import write_manifest
+from augmint.data.table import ImageTable
+from augmint.generate.feature import FeatureGenerator, train_feature_generator
+from augmint.generate.image import ImageGenerator, train_image_generator
+from augmint.judge import protocol, trials
+from augmint.judge.arms import find
+from augmint.judge.protocol import Parts, Split
+from augmint.judge.situation import Material, Situation
+from augmint.mint import Thresholds, thresholds_from
+from augmint.report import write as write_report
+from augmint.represent import Encoder, train_encoder
+from augmint.train import Compute, RunDir, StageDir, checkpoint
+from augmint.train.rundir import digest
+
+T = TypeVar("T")
+
+
+class Pipeline:
+    """One run: settings and folder in, stages out."""
+
+    def __init__(self, run: RunDir, settings: Settings) -> None:
+        self.run_dir, self.settings = run, settings
+        self.compute = Compute.choose(settings.device, settings.precision)
+
+    # --- data -------------------------------------------------------------------------------------
+
+    @cached_property
+    def table(self) -> ImageTable:
+        """All images of the source; the manifest of the run is written on the way."""
+        table = load(self.settings.data_source, self.settings.data, self.run_dir.progress)
+        path = self.run_dir.folder / "manifest.parquet"
+        if not path.exists():
+            write_manifest(table, path)
+        return table
+
+    @cached_property
+    def parts(self) -> Parts:
+        return protocol.parts(self.table, self.settings)
+
+    @cached_property
+    def pool_table(self) -> ImageTable:
+        return self.table.take(self.parts.pool)
+
+    @cached_property
+    def _data_identity(self) -> dict[str, Any]:
+        pool = digest([str(i) for i in self.pool_table.ids])
+        return {"pool": pool, "shape": list(self.table.shape), "bf16": self.compute.bf16}
+
+    # --- representation ---------------------------------------------------------------------------
+
+    @cached_property
+    def _encoder_identity(self) -> dict[str, Any]:
+        return {**self._data_identity, "represent": self.settings.represent.model_dump(mode="json")}
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder, learnt from all pool images without labels."""
+
+        def make(stage: StageDir) -> Encoder:
+            return train_encoder(self.pool_table, self.settings.represent, self.compute, self.settings.seed, stage)
+
+        return self._stage("represent", self._encoder_identity, make, Encoder.load)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """The encoder's features of the pool, float32 [P, D]."""
+        return self.encoder.features(self.pool_table)
+
+    def features_of(self, rows: Tensor) -> Tensor:
+        """The same of any rows of the table."""
+        place = self.material.place[rows]
+        if bool((place >= 0).all()):
+            return self.features[place]
+        if self._asked is None or not torch.equal(self._asked[0], rows):
+            self._asked = (rows, self.encoder.features(self.table.gather(rows)))
+        return self._asked[1]
+
+    _asked: tuple[Tensor, Tensor] | None = None  # the test split's features, asked for by every trial
+
+    # --- generators -------------------------------------------------------------------------------
+
+    @cached_property
+    def _generator_identity(self) -> dict[str, Any]:
+        return {**self._encoder_identity, "generate": self.settings.generate.model_dump(mode="json")}
+
+    @cached_property
+    def image_generator(self) -> ImageGenerator | None:
+        """The image generator, or none if it is switched off."""
+        settings = self.settings.generate.image
+        if not settings.enabled:
+            return None
+        identity = {**self._encoder_identity, "image": settings.model_dump(mode="json")}
+
+        def make(stage: StageDir) -> ImageGenerator:
+            return train_image_generator(
+                self.pool_table, self.features, settings, self.compute, self.settings.seed, stage
+            )
+
+        return self._stage("generate-image", identity, make, ImageGenerator.load)
+
+    @cached_property
+    def feature_generator(self) -> FeatureGenerator | None:
+        """The feature generator, or none if it is switched off."""
+        settings = self.settings.generate.feature
+        if not settings.enabled:
+            return None
+        identity = {**self._encoder_identity, "feature": settings.model_dump(mode="json")}
+
+        def make(stage: StageDir) -> FeatureGenerator:
+            return train_feature_generator(self.features, settings, self.compute, self.settings.seed, stage)
+
+        return self._stage("generate-feature", identity, make, FeatureGenerator.load)
+
+    @cached_property
+    def thresholds(self) -> Thresholds | None:
+        """What real images score on the judges of minted ones."""
+        if self.image_generator is None:
+            return None
+        return thresholds_from(
+            self.image_generator, self.pool_table, self.features, self.settings.mint, self.settings.seed
+        )
+
+    # --- trials -----------------------------------------------------------------------------------
+
+    @cached_property
+    def material(self) -> Material:
+        return Material(
+            self.table,
+            self.parts.pool,
+            self.pool_table,
+            self.features,
+            neighbour_graph(self.features),
+            self.parts.val,
+            self.settings,
+            self.compute,
+            self.image_generator,
+            self.thresholds,
+            self.feature_generator,
+        )
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that the settings allow: without a generator its arms are left out."""
+        off = {
+            "scratch-minted": not self.settings.generate.image.enabled,
+            "encoder-minted": not self.settings.generate.feature.enabled,
+        }
+        for name in self.settings.judge.arms:
+            find(name)
+        return tuple(name for name in self.settings.judge.arms if not off.get(name, False))
+
+    @cached_property
+    def bench(self) -> trials.Bench:
+        names = ("mint", "classify")
+        settings = {name: getattr(self.settings, name).model_dump(mode="json") for name in names}
+        return trials.Bench(self.run_dir, self.material, {**self._generator_identity, **settings})
+
+    @cached_property
+    def selected(self) -> list[dict[str, Any]]:
+        """Trials under cross-validation on the labels; they choose the final arm."""
+        splits = protocol.selection(self.table, self.parts, self.settings) or self.splits
+        self.bench.train(splits, self.arms)
+        return self.bench.score(splits, self.arms, self.features_of)
+
+    @cached_property
+    def splits(self) -> list[Split]:
+        return protocol.comparison(self.table, self.parts, self.settings)
+
+    # --- the classifier and the minted images that stay -------------------------------------------
+
+    @cached_property
+    def final_situation(self) -> Situation:
+        return Situation(self.material, protocol.final(self.table, self.parts, self.settings))
+
+    def classify(self) -> dict[str, Any]:
+        """Choose the arm by cross-validation, refit it on all labels, store it for `predict`."""
+        arm = trials.best_arm(self.selected)
+        split = self.final_situation.split
+        stage = self.bench.stage(split, arm)
+        if not stage.done:
+            start = time.monotonic()
+            find(arm)(self.final_situation).save(stage.folder / "model.safetensors")
+            stage.finish(time.monotonic() - start, arm=arm, split=split.name)
+        folder = self.run_dir.folder / "final"
+        model = trials.load_model(stage.folder / "model.safetensors", self.compute)
+        model.save(folder / "model.safetensors")
+        if isinstance(model, LogisticHead):
+            self.encoder.save(folder / "encoder.safetensors")
+        facts = {
+            "schema": 1,
+            "arm": arm,
+            "classes": list(self.table.classes),
+            "shape": list(self.table.shape),
+            "labels": len(split.train),
+            "temperature": trials.temperature(self.selected, self.run_dir.folder, self.table.labels, arm),
+            "cross_validated_accuracy": _mean([t for t in self.selected if t["arm"] == arm]),
+        }
+        checkpoint.atomic_write(folder / "final.json", json.dumps(facts, indent=1))
+        return facts
+
+    def mint(self) -> dict[str, Any]:
+        """Mint from all given labels and their surest unlabelled neighbours; write minted/."""
+        identity = {**self._generator_identity, "mint": self.settings.mint.model_dump(mode="json")}
+        rows = [str(i) for i in self.table.ids[self.final_situation.split.train.numpy()]]
+        stage = self.run_dir.stage("mint", {**identity, "labels": rows}, self.settings.seed)
+        if not stage.done:
+            start = time.monotonic()
+            minted = self.final_situation.minted
+            mint.export(minted, self.pool_table, self.run_dir.folder)
+            counts = {"drawn": len(minted.table), "kept": int(minted.kept.sum())}
+            stage.finish(time.monotonic() - start, **counts)
+        return {name: value for name, value in stage.facts().items() if name in ("drawn", "kept")}
+
+    # --- everything -------------------------------------------------------------------------------
+
+    def run(self) -> Path:
+        """The main job. Returns the path of the report."""
+        self.run_dir.say(f"{self.table.name}: {self._counts()}; {self.compute.describe()}")
+        for name in self.arms:
+            find(name)
+        self.bench.train(self.splits, self.arms)
+        self.classify()
+        if self.image_generator is not None:
+            self.mint()
+        return self.judge()
+
+    def judge(self) -> Path:
+        """Score every trial (only now are test images looked at), write trials.parquet and the report."""
+        draws = self.bench.score(self.splits, self.arms, self.features_of)
+        select = [] if self.selected and self.selected[0]["role"] == "fold" else self.selected
+        trials.write(self.run_dir.folder, draws + select + self._final_trial())
+        return write_report(self.run_dir.folder)
+
+    def _final_trial(self) -> list[dict[str, Any]]:
+        split = self.final_situation.split
+        if len(split.test) == 0:
+            return []
+        return self.bench.score([split], (trials.best_arm(self.selected),), self.features_of)
+
+    def _counts(self) -> str:
+        table, where = self.table, self.parts
+        channels, height, width = table.shape
+        kind = "grey" if channels == 1 else "RGB"
+        labels = len(protocol.labelled_rows(table, where, self.settings))
+        judged = f"{len(where.test):,} to test on" if len(where.test) else "no test split: cross-validation"
+        return (
+            f"{len(where.pool):,} images to learn from ({height}×{width} {kind}), {labels:,} labels used at a time, "
+            f"{len(table.classes)} classes, {judged}"
+        )
+
+    def _stage(
+        self,
+        name: str,
+        identity: dict[str, Any],
+        make: Callable[[StageDir], T],
+        load_it: Callable[[Path, Compute], T],
+    ) -> T:
+        """Load a finished stage or make it; `make` resumes from its own checkpoint."""
+        stage = self.run_dir.stage(name, identity, self.settings.seed)
+        path = stage.folder / "result.safetensors"
+        if not stage.done:
+            start = time.monotonic()
+            result = make(stage)
+            result.save(path)  # type: ignore[attr-defined]
+            stage.finish(time.monotonic() - start)
+        return load_it(path, self.compute)
+
+
+def _mean(rows: list[dict[str, Any]]) -> float:
+    """Accuracy over all held-out images of these trials."""
+    return float(sum(t["accuracy"] * t["n_test"] for t in rows) / sum(t["n_test"] for t in rows))
