@@ -56,9 +56,11 @@ class RepresentSettings(Strict):
     batch: Positive = 256
     lr: NonNegative = 1e-3
     weight_decay: NonNegative = 1e-4
-    temperature: float = Field(0.2, gt=0)
+    projector: str = "standard"  # or "article"
+    options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.2}
     reconstruction: NonNegative = 5.0  # weight of the reconstruction term; 0 = none
     latent: Positive = 128  # size of the bottleneck that the decoder reads
+    decoder_width: Positive = 24
     weights: Path | None = None  # an encoder to start from (safetensors)
 
 

@@ -1,0 +1,41 @@
+"""SimCLR: two views of an image attract each other, all other images repel (Chen et al., ICML 2020).
+
+represent.method: simclr        represent.options: {temperature: 0.2}
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from augmint.augment import Augment
+from augmint.config import RepresentSettings, Strict
+from augmint.networks.backbones import Backbone
+from augmint.networks.projectors import projector
+from augmint.represent.losses import nt_xent
+from augmint.represent.methods import Method
+
+
+class Options(Strict):
+    """SimCLR's own settings."""
+
+    temperature: float = Field(0.2, gt=0)
+
+
+class SimCLR(Method):
+    """Both views pass the network in one batch, so BatchNorm sees them together."""
+
+    def __init__(self, network: Backbone, augment: Augment, head: nn.Module, options: Options) -> None:
+        super().__init__(network, augment)
+        self.projector = head
+        self.options = options
+
+    def loss(self, *views: Tensor) -> dict[str, Tensor]:
+        features = self.network(torch.cat(views))
+        first, second = self.projector(features).chunk(2)
+        return {"loss": nt_xent(first, second, self.options.temperature), "features": features[: len(views[0])]}
+
+
+def build(network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+    """SimCLR with the projector of the settings."""
+    head = projector(network.features, settings.projector)
+    return SimCLR(network, augment, head, Options.model_validate(settings.options))

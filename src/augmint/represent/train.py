@@ -1,0 +1,145 @@
+"""Unlabelled images → encoder: any method, with a reconstruction term through the shared encoder.
+
+    encoder = train_encoder(pool, settings.represent, compute, seed=0, stage=stage)
+
+Labels are not looked at. A collapse of the features is said aloud, with its measure.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augmint import seeding
+from augmint.augment import policy
+from augmint.config import RepresentSettings
+from augmint.data.table import Batch, ImageTable
+from augmint.errors import InputError
+from augmint.measure.collapse import effective_rank, feature_std
+from augmint.represent.encoder import Encoder, FeatureDecoder, Form, build
+from augmint.represent.methods import Method
+from augmint.represent.methods import build as build_method
+from augmint.represent.optimise import adamw, set_rate, warm_cosine
+from augmint.seeding import Draws
+from augmint.train import Compute, Plan, StageDir, fit
+
+STREAM = "represent"
+LEAST_SPREAD, LEAST_RANK = 0.05, 3.0  # below, features tell next to nothing apart
+
+
+class Joint(nn.Module):
+    """A method, and the decoder that shares its encoder (None: no reconstruction term)."""
+
+    def __init__(self, method: Method, decoder: FeatureDecoder | None, weight: float) -> None:
+        super().__init__()
+        self.method = method
+        self.decoder = decoder
+        self.weight = weight
+
+    def loss(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """The method's losses; with a decoder also 'reconstruction', weighted into 'loss'."""
+        views = self.method.views(batch, draws)
+        out = self.method.loss(*views)
+        if self.decoder is not None:
+            error = F.mse_loss(self.decoder(out["features"]), views[0])
+            out = {**out, "reconstruction": error, "loss": out["loss"] + self.weight * error}
+        return out
+
+
+@dataclass
+class Trainer:
+    """One optimiser step of a joint objective, in the form that `fit` calls."""
+
+    joint: Joint
+    optimiser: torch.optim.Optimizer
+    table: ImageTable
+    settings: RepresentSettings
+    compute: Compute
+    plan: Plan
+    spread: float = 1.0
+    rank: float = torch.inf
+
+    def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
+        """Train on these rows; every `plan.log_every` steps also measure the features."""
+        set_rate(self.optimiser, self.settings.lr * warm_cosine(progress))
+        images = self.table.gather(rows, self.compute.device).float() / 255
+        with self.compute.autocast():
+            out = self.joint.loss(Batch(images), draws)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(out["loss"])
+        self.optimiser.step()
+        self.joint.method.after_step(progress)
+        metrics = {name: value.detach() for name, value in out.items() if value.ndim == 0}
+        if (draws.step + 1) % self.plan.log_every == 0 or draws.step + 1 == self.plan.steps:
+            metrics |= self.measure(out["features"].detach().float())
+        return metrics
+
+    def measure(self, features: Tensor) -> dict[str, Tensor]:
+        """Spread and rank of a batch of features that are finite."""
+        if bool(torch.isfinite(features).all()):
+            self.spread, self.rank = feature_std(features), effective_rank(features)
+        return {"spread": torch.tensor(self.spread), "rank": torch.tensor(self.rank)}
+
+
+def collapsed(spread: float, rank: float, features: int) -> str | None:
+    """A sentence if features of this spread (0 … 1) and effective rank say that they collapsed, else None."""
+    if spread >= LEAST_SPREAD and rank >= min(LEAST_RANK, features / 2):
+        return None
+    return (
+        f"warning: the features have collapsed (spread {spread:.3f} of 1, effective rank {rank:.1f} of {features}); "
+        "try represent.reconstruction above 0, a lower represent.lr or other represent.views"
+    )
+
+
+def form_of(table: ImageTable, settings: RepresentSettings) -> Form:
+    """The encoder that these settings ask for on images of this shape."""
+    latent = settings.latent if settings.reconstruction else 0
+    return Form(settings.backbone, table.shape, settings.width, settings.stem, latent, settings.decoder_width)
+
+
+def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int) -> Joint:
+    """Everything that is trained, with weights from the seed or from `settings.weights`, on the device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeding.key(seed, STREAM, "init"))
+        network, decoder = build(form)
+        method = build_method(settings.method, network, policy(settings.views), settings)
+    if settings.weights is not None:
+        start = Encoder.load(settings.weights, compute)
+        same = ("backbone", "shape", "width", "stem")
+        if any(getattr(start.form, name) != getattr(form, name) for name in same):
+            raise InputError(
+                f"represent.weights {settings.weights} holds {start.form}, "
+                f"but the settings and images ask for {form}; make them equal"
+            )
+        network.load_state_dict(start.network.state_dict())
+    return compute.place(Joint(method, decoder, settings.reconstruction))
+
+
+def train_encoder(
+    table: ImageTable, settings: RepresentSettings, compute: Compute, seed: int, stage: StageDir | None = None
+) -> Encoder:
+    """Train on all images of `table` for `settings.images` images; a stage checkpoints and resumes.
+
+    InputError if there are fewer than 2 images, Diverged if a loss or weight is no longer finite.
+    """
+    if len(table) < 2:
+        raise InputError(f"{len(table)} images are too few to learn a representation from; give at least 2")
+    form = form_of(table, settings)
+    joint = _start(form, settings, compute, seed).train()
+    optimiser = adamw(joint, settings)
+    plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
+    if compute.device.type != "cpu" and isinstance(table.images, Tensor):
+        table = replace(table, images=table.images.to(compute.device))
+    trainer = Trainer(joint, optimiser, table, settings, compute, plan)
+    warned = False
+
+    def look(step: int) -> None:
+        nonlocal warned
+        sentence = collapsed(trainer.spread, trainer.rank, joint.method.network.features)
+        if sentence and not warned and stage is not None:
+            stage.run.say(sentence)
+            warned = True
+
+    seconds = fit(trainer.step, len(table), plan, {"joint": joint, "optimiser": optimiser}, stage, on_look=look)
+    return Encoder(form, joint.method.network.eval(), joint.decoder and joint.decoder.eval(), compute, seconds)

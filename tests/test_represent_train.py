@@ -1,0 +1,176 @@
+"""Training an encoder: it learns, resumes bit for bit, saves and loads, and says when it collapsed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from augmint.config import RepresentSettings
+from augmint.data.table import ImageTable
+from augmint.errors import Diverged, InputError
+from augmint.measure.knn import knn_accuracy
+from augmint.represent import Encoder, train_encoder
+from augmint.represent import train as room
+from augmint.train import Compute, RunDir
+
+CPU = Compute(torch.device("cpu"), bf16=False)
+SMALL = RepresentSettings(backbone="cnn", width=8, views="weak", images=640, batch=32, latent=8, decoder_width=8)
+
+
+def table_of(images, labels=None):
+    count = len(images)
+    empty = np.array([""] * count)
+    return ImageTable(
+        images=images,
+        labels=torch.full((count,), -1) if labels is None else labels,
+        ids=np.array([f"{i}" for i in range(count)]),
+        split=torch.zeros(count, dtype=torch.int8),
+        group=torch.full((count,), -1),
+        weight=torch.ones(count),
+        classes=("a", "b", "c", "d"),
+        paths=empty,
+    )
+
+
+def patterns(count=160):
+    """Four kinds of stripes under noise."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 4
+    wave = torch.arange(8)
+    basic = torch.stack([(wave // size % 2).float().expand(8, 8) for size in (1, 2)])
+    kinds = torch.cat([basic, basic.transpose(1, 2)])
+    images = kinds[labels] * 120 + torch.rand(count, 8, 8, generator=generator) * 120
+    return table_of(images.round().to(torch.uint8)[:, None], labels)
+
+
+def weights(encoder):
+    parts = {**encoder.network.state_dict(prefix="n."), **encoder.decoder.state_dict(prefix="d.")}
+    return {name: value.clone() for name, value in parts.items()}
+
+
+def test_it_learns_without_labels_and_decodes():
+    table = patterns()
+    encoder = train_encoder(table.with_labels(torch.full((160,), -1)), replace_settings(images=3200), CPU, seed=0)
+    features = encoder.features(table)
+    assert features.shape == (160, 32)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(160))
+    assert knn_accuracy(features[:80], table.labels[:80], features[80:], table.labels[80:]) > 0.95
+    images = encoder.decode(features)
+    error = (images - table.images / 255).square().mean()
+    assert error < (table.images / 255).var()
+    torch.testing.assert_close(encoder.decode(3 * features), images)  # only the direction is read
+
+
+def replace_settings(**changes):
+    return SMALL.model_copy(update=changes)
+
+
+def test_no_reconstruction_no_decoder():
+    encoder = train_encoder(patterns(), replace_settings(images=64, reconstruction=0.0), CPU, seed=0)
+    assert encoder.decoder is None
+    with pytest.raises(InputError, match="no decoder"):
+        encoder.decode(torch.zeros(1, 32))
+
+
+def test_features_do_not_depend_on_the_batch_or_the_container(tmp_path):
+    table = patterns()
+    encoder = train_encoder(table, replace_settings(images=64), CPU, seed=0)
+    whole = encoder.features(table)
+    torch.testing.assert_close(encoder.features(table.images, batch=7), whole)
+    path = tmp_path / "images.npy"
+    np.save(path, table.images.numpy())
+    mapped = replace(table, images=np.load(path, mmap_mode="r"))
+    torch.testing.assert_close(encoder.features(mapped), whole)
+    assert encoder.features(table.images[:0]).shape == (0, 32)
+    with pytest.raises(InputError, match="load them at that size"):
+        encoder.features(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+
+
+def test_memory_map_and_resident_train_alike(tmp_path):
+    table = patterns()
+    np.save(tmp_path / "images.npy", table.images.numpy())
+    mapped = replace(table, images=np.load(tmp_path / "images.npy", mmap_mode="r"))
+    a, b = (train_encoder(t, replace_settings(images=128), CPU, seed=3) for t in (table, mapped))
+    assert all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_stopped_and_resumed_is_uninterrupted_bit_for_bit(tmp_path, monkeypatch, bf16):
+    table, compute = patterns(), Compute(torch.device("cpu"), bf16)
+    straight = train_encoder(table, SMALL, compute, seed=5)
+    plan, step = room.Plan, room.Trainer.step
+    monkeypatch.setattr(room, "Plan", lambda *a: plan(*a, log_every=3, checkpoint_seconds=0.0))
+
+    def killed(self, rows, draws, progress):
+        if draws.step == 11:
+            raise Killed
+        return step(self, rows, draws, progress)
+
+    with RunDir.open(tmp_path / "run", {"a": 1}) as run:
+        stage = run.stage("represent", {"b": 1}, seed=5)
+        monkeypatch.setattr(room.Trainer, "step", killed)
+        with pytest.raises(Killed):
+            train_encoder(table, SMALL, compute, seed=5, stage=stage)
+        monkeypatch.setattr(room.Trainer, "step", step)
+        resumed = train_encoder(table, SMALL, compute, seed=5, stage=stage)
+    first, second = weights(straight), weights(resumed)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert '"spread"' in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_another_seed_is_another_encoder():
+    a, b = (train_encoder(patterns(), replace_settings(images=64), CPU, seed=seed) for seed in (0, 1))
+    assert not torch.equal(a.features(patterns()), b.features(patterns()))
+
+
+def test_saved_and_loaded(tmp_path):
+    encoder = train_encoder(patterns(), replace_settings(images=64), CPU, seed=0)
+    encoder.save(tmp_path / "encoder.safetensors")
+    again = Encoder.load(tmp_path / "encoder.safetensors", CPU)
+    assert again.form == encoder.form
+    features = encoder.features(patterns())
+    assert torch.equal(again.features(patterns()), features)
+    assert torch.equal(again.decode(features), encoder.decode(features))
+    start = replace_settings(images=32, lr=0.0, weights=tmp_path / "encoder.safetensors")
+    warm = train_encoder(patterns(), start, CPU, seed=9)
+    assert torch.equal(warm.network.layers[0].weight, encoder.network.layers[0].weight)
+    with pytest.raises(InputError, match="make them equal"):
+        train_encoder(patterns(), start.model_copy(update={"width": 16}), CPU, seed=0)
+
+
+def test_a_file_that_is_no_encoder(tmp_path):
+    from augmint.train import checkpoint
+
+    checkpoint.save(tmp_path / "x.safetensors", {"kind": "logistic"})
+    with pytest.raises(InputError, match="not an encoder"):
+        Encoder.load(tmp_path / "x.safetensors", CPU)
+
+
+def test_a_collapse_is_said_aloud(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(RunDir, "say", lambda self, line: said.append(line))
+    same = table_of(torch.full((40, 1, 8, 8), 100, dtype=torch.uint8))
+    with RunDir.open(tmp_path / "run", {}) as run:
+        settings = replace_settings(images=64, views="none", reconstruction=0.0)
+        train_encoder(same, settings, CPU, seed=0, stage=run.stage("represent", {}, 0))
+    assert len(said) == 1
+    assert "collapsed" in said[0]
+    assert room.collapsed(0.5, 20.0, 32) is None
+    assert room.collapsed(0.01, 20.0, 32) is not None
+
+
+def test_divergence_stops():
+    with pytest.raises(Diverged):
+        train_encoder(patterns(), replace_settings(lr=1e30), CPU, seed=0)
+
+
+def test_one_image_is_too_few():
+    with pytest.raises(InputError, match="too few"):
+        train_encoder(patterns().take(torch.tensor([0])), SMALL, CPU, seed=0)
