@@ -113,7 +113,7 @@ def crossed_test_variance(differences: ArrayLike) -> float:
     effects without replication: (MS_images - MS_residual) / (J I), at least 0.
     """
     d = np.asarray(differences, dtype=np.float64)
-    draws, images = d.shape
+    draws, images = int(d.shape[0]), int(d.shape[1])
     if draws < 2 or images < 2:
         return 0.0
     by_image, by_draw = d.mean(0), d.mean(1)

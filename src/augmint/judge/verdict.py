@@ -1,0 +1,224 @@
+"""What the trials say about the contrasts declared beforehand, in numbers and plain words.
+
+    for outcome in verdicts(trials, settings.judge):
+        print(outcome.sentence)
+
+`decide` (in judge.decision) turns paired differences into helped, hurt, equivalent or undecided; here
+they are paired, the best rival is chosen without looking at what it is compared on, and p is adjusted
+over the contrasts (Holm).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augmint.config import JudgeSettings
+from augmint.judge.decision import DEFAULTS, LEAST_DRAWS, Outcome, decide, settle
+from augmint.measure.intervals import crossed_test_variance, holm
+
+__all__ = ["CONTRASTS", "Contrast", "Outcome", "decide", "points", "verdicts"]
+
+Trial = dict[str, Any]
+Unit = tuple[int, int]  # (draw, fold)
+Hits = Callable[[Trial], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A comparison declared before any result was seen. Of several rivals the best is taken, chosen
+    without the trials that it is then compared on."""
+
+    name: str
+    arm: str
+    rivals: tuple[str, ...]
+    sentence: str  # the question, for people
+    subject: str  # "Minted images"
+    rival: str  # "{best}, the best traditional policy"
+
+
+CONTRASTS = (
+    Contrast(
+        "minted-over-traditional",
+        "scratch-minted",
+        ("scratch-none", "scratch-weak", "scratch-randaugment"),
+        "Are minted images better than the best traditional augmentation?",
+        "Minted images",
+        "{best}, the best traditional policy",
+    ),
+    Contrast(
+        "minted-over-pseudo",
+        "scratch-minted",
+        ("scratch-pseudo",),
+        "Are minted images better than the real images they come from, pseudo-labelled?",
+        "Minted images",
+        "pseudo-labelled real images",
+    ),
+    Contrast(
+        "features-over-encoder",
+        "encoder-minted",
+        ("encoder",),
+        "Do minted features improve the classifier on the encoder?",
+        "Minted features",
+        "the encoder alone",
+    ),
+)
+
+
+class _Cell:
+    """The trials of one number of labels by arm and unit. Several encoder seeds of a unit are averaged."""
+
+    def __init__(self, trials: list[Trial], settings: JudgeSettings) -> None:
+        self.settings = settings
+        self.by: dict[str, dict[Unit, list[Trial]]] = {}
+        for trial in trials:
+            self.by.setdefault(trial["arm"], {}).setdefault((trial["draw"], trial["fold"]), []).append(trial)
+
+    def mean(self, arm: str, units: Sequence[Unit], field: str) -> float:
+        return float(np.mean([t[field] for u in units for t in self.by[arm][u]])) if units else math.nan
+
+    def _others(self, unit: Unit, units: Sequence[Unit]) -> list[Unit]:
+        """Units that share no test image with this one: the other folds of its repeat, or the other draws."""
+        draw, fold = unit
+        if fold < 0:
+            return [u for u in units if u != unit]
+        repeat = fold // self.settings.folds
+        return [u for u in units if u != unit and u[0] == draw and u[1] // self.settings.folds == repeat]
+
+    def best(self, rivals: Sequence[str], units: Sequence[Unit]) -> dict[Unit, str]:
+        """The best rival for every unit: by the validation slice, else by the other units' accuracy."""
+        if len(rivals) == 1:
+            return dict.fromkeys(units, rivals[0])
+        val = {arm: self.mean(arm, units, "val_accuracy") for arm in rivals}
+        if all(math.isfinite(v) for v in val.values()):
+            return dict.fromkeys(units, max(rivals, key=lambda arm: val[arm]))
+        chosen = {}
+        for unit in units:
+            others = self._others(unit, units) or list(units)
+            chosen[unit] = max(rivals, key=lambda arm: self.mean(arm, others, "accuracy"))
+        return chosen
+
+    def ratio(self, arm: str, units: Sequence[Unit]) -> float:
+        """n_test / n_train of folds, 0 of draws."""
+        folds = [t for u in units for t in self.by[arm][u] if t["role"] == "fold"]
+        return float(np.mean([t["n_test"] / max(t["n_train"], 1) for t in folds])) if folds else 0.0
+
+
+def _test_variance(cell: _Cell, arm: str, rivals: dict[Unit, str], hits: Hits) -> tuple[float, int]:
+    """Variance from the choice of test images, and how many there are."""
+
+    def rate(name: str, unit: Unit) -> NDArray[np.float64]:
+        return np.mean([hits(t) for t in cell.by[name][unit]], axis=0, dtype=np.float64)  # type: ignore[no-any-return]
+
+    table = [rate(arm, unit) - rate(rival, unit) for unit, rival in rivals.items()]
+    if len({len(row) for row in table}) != 1:
+        return 0.0, 0
+    return crossed_test_variance(table), len(table[0])
+
+
+def _short(arm: str) -> str:
+    return arm.split("-", 1)[-1]
+
+
+def _compare(contrast: Contrast, cell: _Cell, hits: Hits | None) -> Outcome:
+    """One contrast in one cell, before the adjustment."""
+    rivals = [r for r in contrast.rivals if r in cell.by]
+    if contrast.arm not in cell.by or not rivals:
+        missing = contrast.arm if contrast.arm not in cell.by else " or ".join(contrast.rivals)
+        return _left_out(contrast, f"no trials of {missing}")
+    everywhere = [set(cell.by[a]) for a in (contrast.arm, *rivals)]
+    units = sorted(set.intersection(*everywhere))
+    if not units:
+        return _left_out(contrast, f"{contrast.arm} and {' or '.join(rivals)} share no draw")
+    best = cell.best(rivals, units)
+    differences = [cell.mean(contrast.arm, [u], "accuracy") - cell.mean(best[u], [u], "accuracy") for u in units]
+    ratio = cell.ratio(contrast.arm, units)
+    variance, images = _test_variance(cell, contrast.arm, best, hits) if hits and not ratio else (0.0, 0)
+    names = "/".join(name for name, _ in Counter(best.values()).most_common())
+    outcome = decide(differences, ratio, cell.settings, variance, images)
+    return replace(outcome, contrast=contrast.name, question=contrast.sentence, arm=contrast.arm, rival=names)
+
+
+def _left_out(contrast: Contrast, reason: str) -> Outcome:
+    nan = math.nan
+    return Outcome(
+        *(nan, nan, nan, nan, nan),
+        "left out",
+        0,
+        contrast=contrast.name,
+        question=contrast.sentence,
+        arm=contrast.arm,
+        sentence=f"{contrast.sentence} Left out: {reason}.",
+    )
+
+
+def verdicts(
+    trials: list[Trial],
+    settings: JudgeSettings = DEFAULTS,
+    hits: Hits | None = None,
+    contrasts: Sequence[Contrast] = CONTRASTS,
+) -> list[Outcome]:
+    """The outcomes of the declared contrasts, each with its sentence, for every number of labels.
+
+    trials   rows of trials.parquet; roles other than "draw" and "fold" do not count
+    hits     trial → bool [n_test], whether each test image was classified rightly, in the same order for
+             all trials; adds the test set's own sampling error to the interval over draws
+    """
+    counted = [t for t in trials if t["role"] in ("draw", "fold")]
+    found = []
+    for labels in sorted({t["labels_per_class"] for t in counted}) or [-1]:
+        cell = _Cell([t for t in counted if t["labels_per_class"] == labels], settings)
+        found += [replace(_compare(c, cell, hits), labels_per_class=labels) for c in contrasts]
+    compared = [o for o in found if o.verdict != "left out"]
+    adjusted = dict(zip(map(id, compared), holm([o.p for o in compared]), strict=True))
+    several = len({o.labels_per_class for o in found}) > 1
+    by_name = {c.name: c for c in contrasts}
+    return [
+        _tell(settle(replace(o, p_adjusted=adjusted[id(o)]), settings), by_name[o.contrast], settings, several)
+        if id(o) in adjusted
+        else o
+        for o in found
+    ]
+
+
+def points(value: float, sign: bool = True) -> str:
+    """0.0234 → '+2.3': percentage points with a proper minus."""
+    return f"{100 * value:{'+' if sign else ''}.1f}".replace("-", "−").replace("inf", "∞")
+
+
+def _tell(o: Outcome, contrast: Contrast, settings: JudgeSettings, several: bool) -> Outcome:
+    """The outcome with its sentence in plain words."""
+    rival = contrast.rival.format(best="/".join(map(_short, o.rival.split("/"))))
+    size = f"{points(o.mean)} points [{points(o.low, False)}, {points(o.high, False)}]"
+    where = f" at {o.labels_per_class} labels per class" if several else ""
+    evidence = f"in {o.draws} paired {o.unit if o.draws > 1 else o.unit[:-1]}{where}"
+    if o.verdict in ("helped", "hurt"):
+        text = f"{contrast.subject} {o.verdict}: {size} over {rival}, {evidence}."
+    elif o.verdict == "equivalent":
+        limit = points(settings.equivalence, False)
+        text = f"{contrast.subject} and {rival} are equivalent (within ±{limit} points): {size}, {evidence}."
+    else:
+        text = f"Undecided whether {_lower(contrast.subject)} help: {size} over {rival}, {evidence}; {_missing(o)}."
+    return replace(o, sentence=text)
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _missing(o: Outcome) -> str:
+    """What would decide it."""
+    if o.draws < LEAST_DRAWS:
+        return f"no claim is made from fewer than {LEAST_DRAWS} {o.unit}"
+    if o.needed_draws is None:
+        return (
+            f"more {o.unit} alone would not decide it, only more {'labelled' if o.unit == 'folds' else 'test'} images"
+        )
+    more = o.needed_draws - o.draws
+    if more > 1000:
+        return f"it would take more than 1,000 further {o.unit} to decide"
+    return f"about {more} more {o.unit if more > 1 else o.unit[:-1]} would decide it"
