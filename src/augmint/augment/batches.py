@@ -1,0 +1,55 @@
+"""What policies are made of: the type of a policy, the way from uint8 to float, and random boxes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from augmint.data.table import Batch
+from augmint.seeding import Draws
+
+Augment = Callable[[Batch, Draws], Batch]
+
+
+def as_float(images: Tensor) -> Tensor:
+    """uint8 0 … 255 or float 0 … 1 → float32 0 … 1."""
+    if images.dtype == torch.uint8:
+        return images.to(torch.float32).mul_(1 / 255)
+    return images.to(torch.float32)
+
+
+def on_images(change: Callable[[Tensor, Draws], Tensor]) -> Augment:
+    """A policy from a function of float32 images; targets and weights stay."""
+
+    def augment(batch: Batch, draws: Draws) -> Batch:
+        return replace(batch, images=change(as_float(batch.images), draws))
+
+    return augment
+
+
+def default_flip(flip: bool | None, images: Tensor) -> bool:
+    """Whether to mirror left and right if the user has not said: RGB yes, grey no.
+
+    Photographs keep their meaning in a mirror. Grey images are as often signs (digits, letters) or one-sided
+    things (shoes in a catalogue, X-rays), where a mirrored image is a wrong or an impossible one.
+    """
+    return images.shape[1] == 3 if flip is None else flip
+
+
+def random_boxes(unit: Tensor, area: tuple[float, float], ratio: float, height: int, width: int) -> Tensor:
+    """Boxes inside an image: float32 [N, 4] top, left, height, width in pixels, from uniform numbers [N, 4].
+
+    Area uniform in `area` (of the image), side ratio log-uniform in 1/ratio … ratio, place uniform. A side that
+    would not fit is cut to the image (torchvision draws again instead).
+    """
+    part = unit[:, 0] * (area[1] - area[0]) + area[0]
+    slim = torch.exp((unit[:, 1] - 0.5) * (2 * torch.log(torch.tensor(ratio)).item()))
+    tall = (part / slim).sqrt().mul(height).clamp(min(1, height), height)
+    wide = (part * slim).sqrt().mul(width).clamp(min(1, width), width)
+    return torch.stack([unit[:, 2] * (height - tall), unit[:, 3] * (width - wide), tall, wide], 1)
+
+
+def between(unit: Tensor, low: float, high: float) -> Tensor:
+    """Uniform numbers 0 … 1 → low … high."""
+    return unit * (high - low) + low

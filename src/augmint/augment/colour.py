@@ -1,0 +1,165 @@
+"""Changing values, not places: brightness, contrast, saturation, hue, grey and the tone curves.
+
+    jittered = jitter(images, brightness, contrast, saturation, hue, order)
+
+Images are float32 [N, C, H, W] in 0 … 1, C is 1 or 3; parameters float32 [N]. Semantics are those of
+torchvision's float operations, clamping after each included. On grey images saturation, hue and grey
+are the identity.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision rounds it
+
+
+def _each(parameter: Tensor) -> Tensor:
+    return parameter[:, None, None, None]
+
+
+def luma(images: Tensor) -> Tensor:
+    """[N, 1, H, W]: brightness of each pixel as people see it."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = (images[:, i : i + 1] for i in range(3))
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+
+
+def _blend(images: Tensor, other: Tensor, ratio: Tensor) -> Tensor:
+    """other + ratio · (images − other), kept in 0 … 1; above 1 moves away from `other`."""
+    return torch.lerp(other, images, _each(ratio)).clamp_(0, 1)
+
+
+def brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply by `factor`; 0 is black, 1 unchanged."""
+    return (images * _each(factor)).clamp_(0, 1)
+
+
+def contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Away from (above 1) or towards (below 1) the image's mean brightness."""
+    return _blend(images, luma(images).mean((2, 3), keepdim=True), factor)
+
+
+def saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Away from or towards grey; 0 is grey, 1 unchanged."""
+    return images if images.shape[1] == 1 else _blend(images, luma(images), factor)
+
+
+def grey(images: Tensor, where: Tensor) -> Tensor:
+    """Without colour where `where` (bool [N])."""
+    return images if images.shape[1] == 1 else torch.where(_each(where), luma(images), images)
+
+
+def hue(images: Tensor, turn: Tensor) -> Tensor:
+    """Turn the hue by `turn` of a full circle (−0.5 … 0.5), exactly as through HSV."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.unbind(1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    scale = chroma.clamp_min(1e-12).reciprocal_()
+    sixths = torch.where(
+        value == red,
+        (green - blue) * scale,
+        torch.where(value == green, ((blue - red) * scale).add_(2), ((red - green) * scale).add_(4)),
+    )
+    sixths += 6 * turn[:, None, None]
+    out = torch.empty_like(images)
+    for channel, offset in enumerate((5, 3, 1)):  # Smith 1978, in the closed form out = V − C·clip(min(k, 4 − k), 0, 1)
+        k = (sixths + offset).remainder_(6)
+        k = torch.minimum(k, 4 - k).clamp_(0, 1)
+        torch.addcmul(value, k, chroma, value=-1, out=out[:, channel])
+    return out
+
+
+def jitter(
+    images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue_turn: Tensor, order: Tensor
+) -> Tensor:
+    """The four colour changes in an order of its own for each image.
+
+    `order` int64 [N, 4]: a permutation of 0 brightness, 1 contrast, 2 saturation, 3 hue. The first three are
+    one operation (a blend with black, the mean, or grey), so only the hue's place needs a grouping.
+    """
+    if images.shape[1] == 1:
+        return _jitter_grey(images, brightness, contrast, order)
+    place = (order == 3).long().argmax(1)
+    sorting = place.argsort(stable=True)
+    ends = torch.bincount(place, minlength=4).cumsum(0).tolist()
+    images, order, turn = images[sorting], order[sorting], hue_turn[sorting]
+    factors = torch.stack([brightness, contrast, saturation, torch.ones_like(brightness)], 1)[sorting].gather(1, order)
+    for slot in range(4):
+        images = _blend_by_kind(images, order[:, slot], factors[:, slot])
+        first, last = ends[slot - 1] if slot else 0, ends[slot]
+        if last > first:
+            images[first:last] = hue(images[first:last], turn[first:last])
+    out = torch.empty_like(images)
+    out[sorting] = images
+    return out
+
+
+def _blend_by_kind(images: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
+    """One blend for the whole batch: with black (kind 0), the mean (1), grey (2); kind 3 changes nothing."""
+    level = luma(images)
+    other = torch.where(_each(kind == 1), level.mean((2, 3), keepdim=True), level * _each(kind == 2))
+    return torch.lerp(other, images, _each(factor)).clamp_(0, 1)
+
+
+def _jitter_grey(images: Tensor, brightness_: Tensor, contrast_: Tensor, order: Tensor) -> Tensor:
+    """Brightness and contrast only, in their order."""
+    first = (order == 0).long().argmax(1) < (order == 1).long().argmax(1)
+    one = torch.ones_like(brightness_)
+    images = brightness(images, torch.where(first, brightness_, one))
+    images = contrast(images, contrast_)
+    return brightness(images, torch.where(first, one, brightness_))
+
+
+def invert(images: Tensor, where: Tensor) -> Tensor:
+    """The negative where `where` (bool [N])."""
+    return torch.where(_each(where), 1 - images, images)
+
+
+def solarize(images: Tensor, threshold: Tensor) -> Tensor:
+    """Negative of the values at or above `threshold` (0 … 1); a threshold above 1 changes nothing."""
+    return torch.where(images >= _each(threshold), 1 - images, images)
+
+
+def posterize(images: Tensor, bits: Tensor) -> Tensor:
+    """Keep 2^bits levels of each channel; 8 bits or more change nothing."""
+    levels = 2.0 ** bits.round()
+    fewer = torch.minimum((images * _each(levels)).floor_(), _each(levels - 1)) / _each(levels)
+    return torch.where(_each(bits < 8), fewer, images)
+
+
+def autocontrast(images: Tensor) -> Tensor:
+    """Stretch every channel to 0 … 1; a channel of one value stays as it is."""
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    flat = high <= low
+    scale = torch.where(flat, 1.0, 1 / (high - low))
+    return ((images - torch.where(flat, 0.0, low)) * scale).clamp_(0, 1)
+
+
+def equalize(images: Tensor) -> Tensor:
+    """Flatten every channel's histogram over 256 levels, as Pillow does; the result has 256 levels."""
+    count, channels, height, width = images.shape
+    values = (images * 255).add_(0.5).floor_().clamp_(0, 255).long().view(count * channels, -1)
+    ones = torch.ones((), dtype=torch.long, device=images.device).expand_as(values)
+    histogram = torch.zeros(count * channels, 256, dtype=torch.long, device=images.device).scatter_add_(1, values, ones)
+    total = histogram.cumsum(1)
+    top = values.amax(1, keepdim=True)
+    step = (height * width - histogram.gather(1, top)) // 255
+    table = (step // 2 + total - histogram).div(step.clamp_min(1), rounding_mode="floor").clamp_(0, 255)
+    equal = torch.where(step > 0, table.gather(1, values), values)
+    return equal.view_as(images).to(images.dtype) / 255
+
+
+def sharpness(images: Tensor, factor: Tensor) -> Tensor:
+    """Away from (above 1) or towards (below 1) a smoothed image; the outermost pixels stay."""
+    channels, height, width = images.shape[1:]
+    if height < 3 or width < 3:
+        return images
+    kernel = torch.full((3, 3), 1 / 13, device=images.device)
+    kernel[1, 1] = 5 / 13
+    smooth = images.clone()
+    smooth[:, :, 1:-1, 1:-1] = F.conv2d(images, kernel.expand(channels, 1, 3, 3), groups=channels)
+    return _blend(images, smooth, factor)
