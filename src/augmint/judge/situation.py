@@ -14,7 +14,7 @@ from torch import Tensor
 
 from augmint.augment import Augment, policy
 from augmint.classify import Extra, ScratchClassifier, fit_scratch, propagate, surest
-from augmint.classify.propagate import Graph
+from augmint.classify.graph import Graph
 from augmint.config import Settings
 from augmint.data.table import UNLABELLED, ImageTable
 from augmint.errors import UsageError

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
 from augmint.measure.knn import nearest
 
+Array = np.ndarray[Any, Any]
+TINY = 1e-12
 Graph = Any  # scipy.sparse.csr_matrix, symmetric, non-negative, no diagonal
 
 
@@ -36,20 +37,40 @@ def neighbour_graph(features: Tensor, k: int = 10) -> Graph:
     return ((graph + graph.T) / 2).tocsr()
 
 
-def poisson_potential(graph: Graph, labels: Tensor, classes: int) -> np.ndarray[Any, Any]:
-    """u [N, K] with L u = Σ_j (y_j − ȳ) δ_j and degree-weighted mean zero (their equation 2.4)."""
+def _solve(operator: Graph, right: Array, tolerance: float, most: int = 1000) -> Array:
+    """Conjugate gradients for all columns of `right` [N, K] at once: one sparse product a step serves them all."""
+    x = np.zeros_like(right)
+    residual = right.copy()
+    direction = residual.copy()
+    power = (residual**2).sum(0)
+    target = tolerance**2 * power
+    for _ in range(most):
+        if (power <= target).all():
+            break
+        image = operator @ direction
+        step = power / np.maximum((direction * image).sum(0), TINY)
+        x += step * direction
+        residual -= step * image
+        before, power = power, (residual**2).sum(0)
+        direction = residual + power / np.maximum(before, TINY) * direction
+    return x
+
+
+def poisson_potential(graph: Graph, labels: Tensor, classes: int, damping: float = 1e-3) -> Array:
+    """u [N, K] with (L + damping · D) u = Σ_j (y_j − ȳ) δ_j and degree-weighted mean zero (their equation 2.4).
+
+    The damping ends the underlying random walk after some thousand steps; it keeps parts of the graph that
+    hold labels of one class only from a potential without bounds.
+    """
     known = torch.nonzero(labels >= 0)[:, 0].numpy()
-    degree = np.asarray(graph.sum(1)).ravel()
-    degree = np.maximum(degree, 1e-10)
+    degree = np.maximum(np.asarray(graph.sum(1)).ravel(), TINY)
     one_hot = np.eye(classes)[labels[known].numpy()]
     source = np.zeros((len(degree), classes))
     source[known] = one_hot - one_hot.mean(0)
-    root = np.sqrt(degree)
-    walk = sparse.diags(1 / root) @ graph @ sparse.diags(1 / root)  # symmetric normalised: well conditioned
-    # A hair above the Laplacian, so that parts of the graph without a label have a solution (zero).
-    operator = LinearOperator(graph.shape, matvec=lambda v: (1 + 1e-6) * v - walk @ v, dtype=float)
-    columns = [cg(operator, source[:, j] / root, rtol=1e-5, maxiter=500)[0] for j in range(classes)]
-    potential = np.stack(columns, 1) / root[:, None]
+    root = 1 / np.sqrt(degree)
+    normalised = sparse.diags(root) @ graph @ sparse.diags(root)
+    operator = (sparse.identity(len(degree)) * (1 + damping) - normalised).tocsr()
+    potential = root[:, None] * _solve(operator, root[:, None] * source, tolerance=1e-4)
     return np.asarray(potential - (degree[:, None] * potential).sum(0) / degree.sum())
 
 

@@ -1,0 +1,152 @@
+"""What a run would take: a few steps of every stage are timed on this machine, then multiplied.
+
+print(estimate(settings, Path("runs/fashion")).table())     # what `augmint run … --dry-run` shows
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Group
+from rich.table import Table
+
+from augmint.augment import policy
+from augmint.classify import fit_scratch
+from augmint.config import Settings
+from augmint.data import load
+from augmint.data.table import ImageTable
+from augmint.generate.feature import train_feature_generator
+from augmint.generate.image import train_image_generator
+from augmint.judge import protocol
+from augmint.represent import train_encoder
+from augmint.train import Compute
+from augmint.train.compute import peak_memory
+from augmint.train.rundir import free_bytes
+
+SAMPLE = 2000  # images that the timed steps run on
+MiB = 2**20
+
+
+@dataclass(frozen=True)
+class Line:
+    """One stage: what it does and how long."""
+
+    stage: str
+    what: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds by stage, bytes of memory and disk."""
+
+    data: str
+    lines: list[Line]
+    memory: int
+    disk: int
+    disk_free: int
+
+    @property
+    def seconds(self) -> float:
+        return sum(line.seconds for line in self.lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same facts for --json."""
+        return {**asdict(self), "seconds": self.seconds}
+
+    def table(self) -> Group:
+        """For people."""
+        grid = Table("stage", "what", "about", title=self.data, title_justify="left", show_footer=True)
+        grid.columns[1].footer, grid.columns[2].footer = "everything", _duration(self.seconds)
+        for line in self.lines:
+            grid.add_row(line.stage, line.what, _duration(line.seconds))
+        memory = f"memory: about {self.memory / MiB:,.0f} MiB"
+        disk = f"disk: about {self.disk / MiB:,.0f} MiB ({self.disk_free / MiB:,.0f} MiB free). Nothing was written."
+        return Group(grid, memory, disk)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def per_image(train: Callable[[int], object], batch: int) -> float:
+    """Seconds an image of a training: the slope between two and six steps, so that set-up does not count."""
+    train(batch)
+    times = []
+    for steps in (2, 6):
+        start = time.perf_counter()
+        train(steps * batch)
+        times.append(time.perf_counter() - start)
+    return max(times[1] - times[0], 1e-9) / (4 * batch)
+
+
+def _represent(s: Settings, sample: ImageTable, compute: Compute) -> Line:
+    r = s.represent
+    rate = per_image(lambda n: train_encoder(sample, r.model_copy(update={"images": n}), compute, s.seed), r.batch)
+    return Line("represent", f"{r.method}, {r.backbone}, {r.images:,} images", rate * r.images)
+
+
+def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
+    features = torch.randn(len(sample), 128, generator=torch.Generator().manual_seed(0))
+    lines = []
+    i, f = s.generate.image, s.generate.feature
+    if i.enabled:
+        rate = per_image(
+            lambda n: train_image_generator(sample, features, i.model_copy(update={"images": n}), compute, s.seed),
+            i.batch,
+        )
+        lines.append(Line("generate-image", f"{i.loss}, {i.images:,} images", rate * i.images))
+    if f.enabled:
+        rate = per_image(
+            lambda n: train_feature_generator(features, f.model_copy(update={"images": n}), compute, s.seed), f.batch
+        )
+        lines.append(Line("generate-feature", f"{f.loss}, {f.images:,} features", rate * f.images))
+    return lines
+
+
+def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int) -> Line:
+    arms = [a for a in s.judge.arms if a.startswith("scratch")]
+    rows = torch.arange(min(100, len(sample)))
+    labels = torch.zeros(len(rows), dtype=torch.long)
+
+    def train(images: int) -> object:
+        short = s.classify.model_copy(update={"images": images})
+        return fit_scratch(sample, rows, labels, policy("weak"), short, compute, classes=2, seed=0)
+
+    rate = per_image(train, s.classify.batch)
+    count = len(arms) * splits
+    what = f"{len(s.judge.arms) * splits} trials, {count} of them networks from scratch"
+    return Line("trials", what, rate * s.classify.images * count)
+
+
+def estimate(settings: Settings, folder: Path) -> Estimate:
+    """Time a few steps of each stage on up to 2,000 of the images; loads the data, writes nothing to `folder`."""
+    compute = Compute.choose(settings.device, settings.precision)
+    start = time.perf_counter()
+    table = load(settings.data_source, settings.data)
+    loading = Line("load", f"{len(table):,} images", time.perf_counter() - start)
+    where = protocol.parts(table, settings)
+    splits = protocol.comparison(table, where, settings) + protocol.selection(table, where, settings)
+    sample = table.take(where.pool[:SAMPLE])
+    sample = replace(sample, labels=torch.full_like(sample.labels, -1))
+    lines = [
+        loading,
+        _represent(settings, sample, compute),
+        *_generate(settings, sample, compute),
+        _trials(settings, sample, compute, len(splits) + 1),
+    ]
+    channels, height, width = table.shape
+    images = len(table) * channels * height * width
+    floats = len(where.pool) * 4 * (128 + channels * height * width)  # features, and pixels as float for copy checks
+    tests = sum(len(split.test) for split in splits) * len(settings.judge.arms) * len(table.classes) * 4
+    networks = len(splits) * len(settings.judge.arms) * MiB
+    return Estimate(
+        data=f"{table.name}: {len(where.pool):,} images to learn from, {channels}×{height}×{width}",
+        lines=lines,
+        memory=peak_memory() + images + floats,
+        disk=tests + networks,
+        disk_free=free_bytes(folder),
+    )

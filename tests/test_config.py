@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from augmint.config import PRESETS, Settings, assignments, merge, resolve
+from augmint.errors import UsageError
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_are_valid_and_survive_a_file(name: str, tmp_path: Path) -> None:
+    settings = resolve(name)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    assert resolve(name, tmp_path / "c.yaml") == settings
+    assert Settings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+def test_layers(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("represent: {width: 48, batch: 64}")
+    settings = resolve("fast", tmp_path / "c.yaml", assignments(["represent.batch=32"]))
+    assert (settings.represent.width, settings.represent.batch) == (48, 32)
+    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: resolve("quick"), "choose one of"),
+        (lambda: resolve(overrides={"represent": {"widht": 3}}), r"represent\.widht"),
+        (lambda: resolve(overrides={"represent": {"width": "wide"}}), r"represent\.width"),
+        (lambda: resolve(overrides={"classify": {"minted_share": 0.9}}), "minted_share"),
+        (lambda: assignments(["represent.width"]), "name=value"),
+        (lambda: assignments(["a=[1"]), "is not a value"),
+        (lambda: resolve(file=Path("/nonexistent.yaml")), "not a readable YAML"),
+    ],
+)
+def test_what_does_not_fit_is_named(call: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        call()  # type: ignore[operator]
+
+
+def test_a_config_that_tries_to_execute_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("!!python/object/apply:os.system ['touch /tmp/owned']")
+    with pytest.raises(UsageError, match="not a readable YAML"):
+        resolve(file=tmp_path / "c.yaml")

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from augmint.config import Settings, resolve
+from augmint.data.table import ImageTable
+from augmint.errors import InputError, UsageError
+from augmint.judge import arms, protocol
+
+
+def table(per_class: int = 40, classes: int = 3, test: int = 15, unlabelled: int = 30) -> ImageTable:
+    count = per_class * classes + test + unlabelled
+    labels = torch.cat(
+        [torch.arange(per_class * classes) % classes, torch.arange(test) % classes, torch.full((unlabelled,), -1)]
+    )
+    split = torch.zeros(count, dtype=torch.int8)
+    split[per_class * classes : per_class * classes + test] = 2
+    ids = np.array([str(i) for i in range(count)])
+    names = tuple("abcdefgh"[:classes])
+    images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+    return ImageTable(images, labels, ids, split, torch.full((count,), -1), torch.ones(count), names, ids, name="made")
+
+
+def settings(per_class: int | None = None, **judge: object) -> Settings:
+    return resolve(overrides={"labels_per_class": per_class, "judge": judge})
+
+
+def test_draws_share_the_test_split_and_keep_apart() -> None:
+    t, s = table(), settings(4)
+    where = protocol.parts(t, s)
+    splits = protocol.comparison(t, where, s)
+    assert len(splits) == 10 and {x.role for x in splits} == {"draw"}
+    for split in splits:
+        assert torch.bincount(t.labels[split.train]).tolist() == [4, 4, 4]
+        assert torch.equal(split.test, t.rows("test"))
+        assert set(split.train.tolist()) <= set(where.given.tolist())
+    assert len({tuple(x.train.tolist()) for x in splits}) == 10 and len({x.seed for x in splits}) == 10
+
+
+def test_val_is_carved_from_train_and_is_in_no_pool() -> None:
+    t, s = table(), settings(4)
+    where = protocol.parts(t, s)
+    groups = [set(x.tolist()) for x in (where.pool, where.val, where.test)]
+    assert len(where.val) == 12 and set().union(*groups) == set(range(len(t)))
+    assert sum(map(len, groups)) == len(t)
+    assert torch.bincount(t.labels[where.val]).tolist() == [4, 4, 4]
+
+
+def test_without_a_test_split_labels_are_cross_validated() -> None:
+    t, s = table(per_class=10, test=0), settings(None, folds=5, repeats=2)
+    where = protocol.parts(t, s)
+    splits = protocol.comparison(t, where, s)
+    assert len(splits) == 10 and {x.role for x in splits} == {"fold"} and len(where.val) == 0
+    for split in splits:
+        assert not set(split.train.tolist()) & set(split.test.tolist())
+        assert set(split.train.tolist()) | set(split.test.tolist()) == set(where.given.tolist())
+    assert protocol.selection(t, where, s) == []
+
+
+def test_selection_cross_validates_the_labels_of_draw_0_alone() -> None:
+    t, s = table(), settings(6)
+    where = protocol.parts(t, s)
+    drawn = set(protocol.labelled_rows(t, where, s).tolist())
+    splits = protocol.selection(t, where, s)
+    assert len(splits) == 3
+    assert all(set(x.train.tolist()) | set(x.test.tolist()) == drawn for x in splits)
+    assert set(protocol.final(t, where, s).train.tolist()) == drawn
+
+
+def test_nothing_to_learn_from_is_a_clear_error() -> None:
+    t = table()
+    with pytest.raises(InputError, match="no labelled training image"):
+        protocol.parts(t.with_labels(torch.full((len(t),), -1)), settings())
+    one = torch.where(t.labels >= 0, 0, -1)
+    with pytest.raises(InputError, match=r"all labelled images are of one class \(a\)"):
+        protocol.parts(t.with_labels(one), settings())
+    with pytest.raises(InputError):
+        where = protocol.parts(t, settings(50))
+        protocol.comparison(t, where, settings(50))
+
+
+def test_arms_are_found_by_name() -> None:
+    assert set(resolve().judge.arms) <= set(arms.arms())
+    assert arms.family("scratch-minted") == "scratch" and arms.family("encoder") == "encoder"
+    with pytest.raises(UsageError, match="choose from .*scratch-minted"):
+        arms.find("scratch-magic")
