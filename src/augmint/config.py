@@ -41,6 +41,8 @@ class DataSettings(Strict):
 
     size: Positive | None = None  # pixels; default from the data, at most 32 unless asked
     mode: Literal["auto", "grey", "rgb"] = "auto"
+    on_bad: Literal["error", "skip"] = "error"  # files that are no readable image
+    cache: bool = True  # keep decoded images in the user's cache folder ($AUGMINT_CACHE)
     val_images: int = Field(2000, ge=0)  # at most a tenth of the training images; for curves and the rival's choice
 
 
