@@ -1,0 +1,116 @@
+"""The stored evidence of a run: trials, their logits and the manifest. No model, nothing cached.
+
+evidence = Evidence(folder)
+evidence.hits(evidence.trials[0])      # bool [n_test]: which test images this trial got right
+recompute(folder)                      # the table of arms from logits and manifest alone
+"""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from augmint.errors import InputError
+
+Trial = dict[str, Any]
+SPLITS = ("train", "val", "test")
+COUNTED = ("draw", "fold")  # roles of the trials that compare arms
+
+
+class Evidence:
+    """What a run folder holds about its trials; parts that are missing are empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._hits: dict[str, NDArray[np.bool_]] = {}
+
+    @cached_property
+    def manifest(self) -> dict[str, list[Any]]:
+        """Columns of manifest.parquet, empty lists where there is none."""
+        path = self.folder / "manifest.parquet"
+        names = ("row", "label", "split", "class")
+        if not path.exists():
+            return {name: [] for name in names}
+        table = pq.read_table(path)
+        return {name: table[name].to_pylist() if name in table.column_names else [] for name in names}
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [N] by row of the manifest, -1 = unlabelled."""
+        rows, labels = self.manifest["row"], self.manifest["label"]
+        out = np.full(max(rows, default=-1) + 1, -1, dtype=np.int64)
+        out[np.asarray(rows, dtype=np.int64)] = [-1 if v is None else v for v in labels]
+        return out
+
+    @cached_property
+    def splits(self) -> list[str]:
+        """'train', 'val' or 'test' of each line of the manifest."""
+        return [SPLITS[v] if isinstance(v, int) else str(v) for v in self.manifest["split"]]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names by label; a class that no image carries is called by its number."""
+        pairs = zip(self.manifest["label"], self.manifest["class"], strict=False)
+        names = {label: name for label, name in pairs if label is not None and label >= 0 and name}
+        count = max([*names, *(self._outputs - 1 for _ in self.counted[:1])], default=-1) + 1
+        return [str(names.get(i, f"class {i}")) for i in range(count)]
+
+    @property
+    def _outputs(self) -> int:
+        return int(self.logits(self.counted[0])[0].shape[1])
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """Rows of trials.parquet."""
+        path = self.folder / "trials.parquet"
+        return list(pq.read_table(path).to_pylist()) if path.exists() else []
+
+    @property
+    def counted(self) -> list[Trial]:
+        """Trials that compare arms: label draws or folds."""
+        return [t for t in self.trials if t["role"] in COUNTED]
+
+    def logits(self, trial: Trial) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """float32 [n_test, K] and the rows of the manifest they belong to. InputError if the file is lost."""
+        path = self.folder / trial["logits"]
+        try:
+            stored = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"cannot read the logits {path}: {error}; run the same command again") from error
+        return stored["logits"], stored["rows"]
+
+    def hits(self, trial: Trial) -> NDArray[np.bool_]:
+        """bool [n_test]: which test images were classified rightly, in the order of the stored rows."""
+        if trial["logits"] not in self._hits:
+            logits, rows = self.logits(trial)
+            self._hits[trial["logits"]] = logits.argmax(1) == self.labels[rows]
+        return self._hits[trial["logits"]]
+
+
+def by_arm(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+    """Trials by arm, in the order of their first appearance."""
+    found: dict[str, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(trial["arm"], []).append(trial)
+    return found
+
+
+def summary(arm: str, accuracies: list[float]) -> dict[str, Any]:
+    """One line of the table of arms: mean, standard deviation over trials (None for one) and the worst."""
+    values = np.asarray(accuracies, dtype=np.float64)
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    return {"arm": arm, "n": len(values), "mean": float(values.mean()), "std": std, "worst": float(values.min())}
+
+
+def recompute(folder: Path) -> list[dict[str, Any]]:
+    """The table of arms (arm, n, mean, std, worst) from logits and manifest alone, in the order of the
+    report: what `report.json` says under "arms" must equal it."""
+    evidence = Evidence(folder)
+    arms = by_arm(evidence.counted)
+    return [summary(arm, [float(evidence.hits(t).mean()) for t in trials]) for arm, trials in arms.items()]

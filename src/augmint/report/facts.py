@@ -1,0 +1,266 @@
+"""Everything the report says, as one dictionary that JSON can hold.
+
+facts = collect(Path("runs/fashion"))
+facts["verdict"][0]["sentence"]
+
+Only stored files are read. A part that a run does not have (a stage switched off, no minted images, a
+run that was stopped) is empty or None.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from augmint.config import JudgeSettings
+from augmint.errors import InputError
+from augmint.judge.verdict import verdicts
+from augmint.measure.intervals import accuracy_interval
+from augmint.report.evidence import Evidence, Trial, by_arm, summary
+from augmint.report.limits import limits
+
+SCHEMA = 1
+Facts = dict[str, Any]
+
+
+def collect(folder: Path) -> Facts:
+    """The facts of a run. InputError if `folder` is not the folder of a run."""
+    folder = Path(folder)
+    if not (folder / "config.yaml").is_file():
+        raise InputError(f"{folder} is not a run (it has no config.yaml); give the folder that `augmint run` wrote")
+    settings = yaml.safe_load((folder / "config.yaml").read_text()) or {}
+    evidence = Evidence(folder)
+    facts: Facts = {
+        "schema": SCHEMA,
+        "name": folder.resolve().name,
+        "settings": settings,
+        "environment": _json(folder / "environment.json"),
+        "data": _data(evidence),
+        "evaluation": _evaluation(evidence, settings),
+        "verdict": _verdict(evidence, settings),
+        "stages": _stages(folder),
+        "curves": _curves(folder),
+        "minted": _minted(folder, evidence.classes),
+        "final": _json(folder / "final" / "final.json"),
+    }
+    facts["arms"] = _arms(evidence, facts["stages"])
+    facts["per_class"] = _per_class(evidence)
+    facts["limits"] = limits(facts)
+    finite: Facts = _finite(facts)
+    return finite
+
+
+def _json(path: Path) -> Facts:
+    """A JSON file, {} if it is not there or broken."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _judge_settings(settings: Facts) -> JudgeSettings:
+    known = {k: v for k, v in settings.get("judge", {}).items() if k in JudgeSettings.model_fields}
+    return JudgeSettings.model_validate(known)
+
+
+def _data(evidence: Evidence) -> Facts:
+    """How many images of each split and class there are."""
+    labels, splits = evidence.manifest["label"], evidence.splits
+    classes = [{"name": name, "train": 0, "val": 0, "test": 0} for name in evidence.classes]
+    counts: dict[str, dict[str, int]] = {}
+    for label, split in zip(labels, splits, strict=True):
+        known = label is not None and label >= 0
+        part = counts.setdefault(split, {"labelled": 0, "unlabelled": 0})
+        part["labelled" if known else "unlabelled"] += 1
+        if known:
+            classes[label][split] = classes[label].get(split, 0) + 1
+    return {"images": len(labels), "splits": counts, "classes": classes}
+
+
+def _evaluation(evidence: Evidence, settings: Facts) -> Facts:
+    """How the arms were compared."""
+    counted = evidence.counted
+    roles = {t["role"] for t in counted}
+    kind = "folds" if "fold" in roles else "draws" if roles else "none"
+    return {
+        "kind": kind,
+        "units": len({(t["draw"], t["fold"]) for t in counted}),
+        "labels_per_class": settings.get("labels_per_class"),
+        "labels": sorted({t["n_train"] for t in counted}),
+        "test_images": sorted({t["n_test"] for t in counted}),
+        "encoder_seeds": sorted({t["encoder_seed"] for t in counted}),
+    }
+
+
+def _verdict(evidence: Evidence, settings: Facts) -> list[Facts]:
+    hits = evidence.hits if len(evidence.labels) else None
+    return [outcome.to_dict() for outcome in verdicts(evidence.counted, _judge_settings(settings), hits)]
+
+
+def _arms(evidence: Evidence, stages: list[Facts]) -> list[Facts]:
+    """The table: accuracy over trials, seconds of one trial and of what it builds on, peak memory."""
+    seconds = {s["stage"]: s["seconds"] for s in stages}
+    rows = []
+    for arm, trials in by_arm(evidence.counted).items():
+        shared = [s for s in needs(arm) if s in seconds]
+        rows.append(
+            {
+                **summary(arm, [t["accuracy"] for t in trials]),
+                "family": trials[0]["family"],
+                "accuracies": [t["accuracy"] for t in trials],
+                "seconds": float(np.mean([t["seconds"] for t in trials])),
+                "shared_seconds": sum(seconds[s] for s in shared),
+                "shared_stages": shared,
+                "peak_memory": max(t["peak_memory"] or 0 for t in trials),
+            }
+        )
+    return rows
+
+
+def needs(arm: str) -> list[str]:
+    """The stages that an arm builds on, by its name."""
+    family, _, rest = arm.partition("-")
+    if family == "encoder":
+        return ["represent", "generate-feature"] if rest == "minted" else ["represent"]
+    return {"pseudo": ["represent"], "minted": ["represent", "generate-image"]}.get(rest, [])
+
+
+def _per_class(evidence: Evidence) -> Facts:
+    """Accuracy of each arm per class over all trials, with the interval of that many distinct images."""
+    arms: dict[str, list[Facts]] = {}
+    if not len(evidence.labels):
+        return {"classes": evidence.classes, "arms": arms}
+    for arm, trials in by_arm(evidence.counted).items():
+        arms[arm] = _class_rows(evidence, trials)
+    return {"classes": evidence.classes, "arms": arms}
+
+
+def _class_rows(evidence: Evidence, trials: list[Trial]) -> list[Facts]:
+    """One entry a class. Draws repeat the same images: they narrow the mean, not the images' interval."""
+    count = len(evidence.classes)
+    tested, hit = np.zeros(count), np.zeros(count)
+    images: list[set[int]] = [set() for _ in range(count)]
+    for trial in trials:
+        rows = evidence.logits(trial)[1]
+        labels = evidence.labels[rows]
+        tested += np.bincount(labels, minlength=count)
+        hit += np.bincount(labels[evidence.hits(trial)], minlength=count)
+        for c in np.unique(labels):
+            images[c].update(rows[labels == c].tolist())
+    found = []
+    for c in range(count):
+        accuracy = float(hit[c] / tested[c]) if tested[c] else None
+        distinct = len(images[c])
+        low, high = accuracy_interval(round((accuracy or 0.0) * distinct), distinct)
+        found.append({"accuracy": accuracy, "low": low, "high": high, "images": distinct})
+    return found
+
+
+def _stages(folder: Path) -> list[Facts]:
+    """Seconds and peak memory of every stage in the order they ended; trials count as one."""
+    found: dict[str, Facts] = {}
+    paths = sorted((folder / "stages").rglob("done.json"), key=lambda p: p.stat().st_mtime)
+    for path in paths:
+        done = _json(path)
+        name = path.relative_to(folder / "stages").parts[0]
+        stage = found.setdefault(name, {"stage": name, "seconds": 0.0, "peak_memory": 0, "count": 0})
+        stage["seconds"] += float(done.get("seconds") or 0.0)
+        stage["peak_memory"] = max(stage["peak_memory"], int(done.get("peak_memory") or 0))
+        stage["count"] += 1
+    return list(found.values())
+
+
+_BOOKKEEPING = {"time", "stage", "step", "images", "seconds", "arm", "draw"}
+
+
+def _curves(folder: Path) -> Facts:
+    """{"stages": {stage: {metric: [[images, value], …]}}, "arms": {arm: [[images, mean, draws], …]}}.
+
+    Where a run was resumed, the later line of the same step counts.
+    """
+    stages: dict[str, dict[str, dict[int, float]]] = {}
+    arms: dict[str, dict[int, dict[Any, float]]] = {}
+    for line in _lines(folder / "metrics.jsonl"):
+        stage, images = str(line.get("stage", "")), line.get("images")
+        if not isinstance(images, int | float):
+            continue
+        if stage == "classify" and "arm" in line:
+            points = arms.setdefault(str(line["arm"]), {}).setdefault(int(images), {})
+            points[line.get("draw")] = float(line.get("val_accuracy", math.nan))
+            continue
+        for name, value in line.items():
+            if name not in _BOOKKEEPING and isinstance(value, int | float) and math.isfinite(value):
+                stages.setdefault(stage, {}).setdefault(name, {})[int(images)] = float(value)
+    return {
+        "stages": {s: {m: sorted(map(list, v.items())) for m, v in found.items()} for s, found in stages.items()},
+        "arms": {
+            arm: [[n, float(np.mean(list(v.values()))), len(v)] for n, v in sorted(points.items())]
+            for arm, points in arms.items()
+        },
+    }
+
+
+def _lines(path: Path) -> list[Facts]:
+    """The lines of a JSONL file that can be read; the last may have been cut off."""
+    found = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            found.append(line)
+    return found
+
+
+def _minted(folder: Path, classes: list[str]) -> Facts | None:
+    """What was drawn, kept and rejected, and how near the kept ones are to real images."""
+    path = folder / "minted" / "metadata.parquet"
+    if not path.exists():
+        return None
+    table = pq.read_table(path)
+    rows = table.select([c for c in ("label", "kept", "reason") if c in table.column_names]).to_pylist()
+    by_class: dict[str, dict[str, int]] = {}
+    reasons: dict[str, int] = {}
+    for row in rows:
+        label = row.get("label")
+        name = classes[label] if isinstance(label, int) and 0 <= label < len(classes) else str(label)
+        reason = "kept" if row.get("kept") else str(row.get("reason") or "unknown")
+        count = by_class.setdefault(name, {})
+        count[reason] = count.get(reason, 0) + 1
+        if reason != "kept":
+            reasons[reason] = reasons.get(reason, 0) + 1
+    gallery = gallery_facts(folder)
+    return {
+        "drawn": len(rows),
+        "kept": sum(bool(r.get("kept")) for r in rows),
+        "reasons": dict(sorted(reasons.items(), key=lambda item: -item[1])),
+        "classes": by_class,
+        "real_distances": gallery.get("real_distances"),
+        "minted_distances": gallery.get("minted_distances"),
+    }
+
+
+def gallery_facts(folder: Path) -> Facts:
+    """The JSON in the header of minted/gallery.safetensors, {} without one."""
+    try:
+        with safe_open(folder / "minted" / "gallery.safetensors", framework="np") as file:
+            content = json.loads((file.metadata() or {}).get("facts", "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

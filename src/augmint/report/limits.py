@@ -1,0 +1,79 @@
+"""What a run cannot show, in plain sentences made from its own numbers.
+
+for sentence in limits(facts): ...
+"""
+
+from typing import Any
+
+POWER = 2.8  # standard errors that an effect must have to be found four times in five
+
+Facts = dict[str, Any]
+
+
+def limits(facts: Facts) -> list[str]:
+    """The sentences for the report; `facts` as collected, without "limits"."""
+    kind = facts["evaluation"]["kind"]
+    if kind == "none":
+        return ["This run has no finished trials yet, so it can say nothing about what helps."]
+    found = [*_smallest(facts), *(_of_folds(facts) if kind == "folds" else _of_draws(facts))]
+    seeds = facts["evaluation"]["encoder_seeds"]
+    if len(seeds) < 3:
+        trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+        found.append(
+            f"The encoder and the generators were trained with {trained}. Another seed can come out differently, "
+            "and the intervals do not contain that; for a headline claim repeat the run with at least 3 seeds."
+        )
+    found.append(
+        "The rival policies run at their standard strength, and so do the minted images; "
+        "neither was tuned for this data."
+    )
+    if facts["settings"].get("preset") == "tiny":
+        found.insert(0, "The preset 'tiny' only shows that everything works; its accuracies mean nothing.")
+    return found
+
+
+def _smallest(facts: Facts) -> list[str]:
+    """The effect that this many draws can find, from the widths of the intervals."""
+    widths = [o["high"] - o["low"] for o in facts["verdict"] if o["high"] is not None and o["low"] is not None]
+    if not widths:
+        return []
+    units, count = facts["evaluation"]["kind"], facts["evaluation"]["units"]
+    small, large = (100 * w / 2 / 1.96 * POWER for w in (min(widths), max(widths)))
+    effect = f"{small:.1f}" if f"{small:.1f}" == f"{large:.1f}" else f"{small:.1f} to {large:.1f}"
+    return [
+        f"With {count} {units}, differences smaller than about {effect} points mostly stay undecided. "
+        "Undecided means not shown, neither way; it does not mean that there is no difference."
+    ]
+
+
+def _number(values: list[int]) -> str:
+    return f"{values[0]:,}" if len(set(values)) == 1 else f"{min(values):,} to {max(values):,}"
+
+
+def _of_draws(facts: Facts) -> list[str]:
+    tests = _number(facts["evaluation"]["test_images"])
+    val = facts["data"]["splits"].get("val", {}).get("labelled", 0)
+    found = [
+        f"All draws are tested on the same {tests} images, which no training, choice or curve has seen. The "
+        "intervals contain the draw of the labels and the choice of these test images."
+    ]
+    if val or facts["curves"]["arms"]:
+        found.append(
+            "The best traditional policy was chosen, and the learning curves were drawn, on labelled images that no "
+            "arm trains on. With so few labels nobody has them in practice: this favours the rival, not the minted "
+            "images."
+        )
+    return found
+
+
+def _of_folds(facts: Facts) -> list[str]:
+    labels = _number(facts["evaluation"]["labels"])
+    tests = _number(facts["evaluation"]["test_images"])
+    return [
+        f"There was no test split, so the labelled images were cross-validated: each trial learns from {labels} "
+        f"labels and is tested on {tests}. Folds share most of their training images; the intervals are widened "
+        "for that, and are wide. More labelled images narrow them, more repeats hardly.",
+        "The held-out images of each fold were seen, without their labels, by the encoder and the generators. "
+        "Accuracy on images from elsewhere may be lower.",
+        "The best traditional policy was chosen for each fold on the other folds.",
+    ]

@@ -1,0 +1,140 @@
+"""The report as one self-contained HTML page, written from stored files alone.
+
+path = write(Path("runs/fashion"))     # runs/fashion/report/index.html, and report.json beside it
+"""
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from augmint.report import figures, words
+from augmint.report.facts import Facts, collect
+from augmint.report.pictures import Gallery
+from augmint.train.checkpoint import atomic_write
+
+HERE = Path(__file__).parent
+CLASSES = 40  # rows of the table of classes; the hardest are shown
+SECTIONS = {
+    "arms": "All arms",
+    "draws": "Draw by draw",
+    "limits": "Limits",
+    "classes": "Per class",
+    "minted": "Minted images",
+    "copies": "Copies?",
+    "rejected": "Rejected",
+    "curves": "Curves",
+    "cost": "Cost",
+    "data": "Data",
+    "settings": "Settings",
+}
+
+
+def write(folder: Path) -> Path:
+    """Write report/report.json and report/index.html of a run; returns the page's path.
+
+    InputError if `folder` is not a run or cannot be written to.
+    """
+    folder = Path(folder)
+    facts = collect(folder)
+    page = folder / "report" / "index.html"
+    atomic_write(page.with_name("report.json"), json.dumps(facts, indent=1, allow_nan=False))
+    atomic_write(page, html(facts, Gallery.read(folder)))
+    return page
+
+
+def html(facts: Facts, gallery: Gallery | None = None) -> str:
+    """The page of these facts."""
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    environment.globals.update(
+        {name: getattr(words, name) for name in ("label", "percent", "spread", "duration", "memory")}
+    )
+    text = environment.get_template("page.html.jinja").render(**_context(facts, gallery), sections=[])
+    present = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in text]
+    return environment.get_template("page.html.jinja").render(**_context(facts, gallery), sections=present)
+
+
+def _context(facts: Facts, gallery: Gallery | None) -> dict[str, Any]:
+    judge = facts["settings"].get("judge", {})
+    source = facts["settings"].get("data_source") or ""
+    return {
+        "facts": facts,
+        "gallery": gallery,
+        "css": Markup((HERE / "page.css").read_text()),
+        "signs": words.SIGNS,
+        "stages": words.STAGES,
+        "setting": words.setting(facts),
+        "source": f"{source}: " if source else "",
+        "families": [
+            (words.FAMILIES.get(name, name), list(rows))
+            for name, rows in groupby(facts["arms"], key=lambda row: row["family"])
+        ],
+        "figures": _figures(facts),
+        "heat": _heat(facts),
+        "confidence": f"{100 * judge.get('confidence', 0.95):g}",
+        "equivalence": f"{100 * judge.get('equivalence', 0.005):g}",
+        "labels": ", ".join(f"{n:,}" for n in facts["evaluation"]["labels"]),
+        "machine": _machine(facts["environment"]),
+        "settings_text": yaml.safe_dump(facts["settings"], sort_keys=False),
+    }
+
+
+def _machine(environment: Facts) -> str:
+    """'x86_64, 2 threads' or the GPU's name."""
+    if not environment:
+        return ""
+    gpus = ", ".join(environment.get("gpus") or [])
+    return gpus or f"{environment.get('machine', 'unknown')}, {environment.get('threads', '?')} threads, no GPU"
+
+
+def _figures(facts: Facts) -> dict[str, Any]:
+    minted = facts["minted"] or {}
+    real, own = minted.get("real_distances"), minted.get("minted_distances")
+    copies = figures.copy_distances(real, own) if isinstance(real, dict) and isinstance(own, dict) else ""
+    return {
+        "accuracies": Markup(figures.accuracies(facts)),
+        "paired": Markup(figures.paired(facts)),
+        "scratch": Markup(figures.scratch_curves(facts)),
+        "labels": Markup(figures.label_counts(facts)),
+        "copies": Markup(copies),
+        "stages": [(s, Markup(figures.stage_curves(s, m))) for s, m in facts["curves"]["stages"].items() if m],
+    }
+
+
+def _heat(facts: Facts) -> dict[str, Any] | None:
+    """The table of classes: rows by class, a coloured cell an arm."""
+    arms = {arm: cells for arm, cells in facts["per_class"]["arms"].items() if cells}
+    values = [c["accuracy"] for cells in arms.values() for c in cells if c["accuracy"] is not None]
+    if not values:
+        return None
+    names, low, high = facts["per_class"]["classes"], min(values), max(values)
+    rows = [
+        {
+            "name": name,
+            "cells": [_cell(cells[i], low, high) for cells in arms.values()],
+            "images": max(cells[i]["images"] for cells in arms.values()),
+            "mean": sum(cells[i]["accuracy"] or 0.0 for cells in arms.values()),
+        }
+        for i, name in enumerate(names)
+    ]
+    shown = rows if len(rows) <= CLASSES else sorted(rows, key=lambda row: row["mean"])[:CLASSES]
+    return {"arms": [words.label(a) for a in arms], "rows": shown, "hidden": len(rows) - len(shown)}
+
+
+def _cell(cell: Facts, low: float, high: float) -> dict[str, str]:
+    """Text, colours and interval of one cell."""
+    if cell["accuracy"] is None:
+        return {"text": "–", "style": "", "title": "no test image"}
+    place = 0.05 + 0.85 * (cell["accuracy"] - low) / max(high - low, 1e-9)
+    red, green, blue, _ = (round(255 * v) for v in matplotlib.colormaps["Blues"](place))
+    ink = "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
+    return {
+        "text": words.percent(cell["accuracy"]),
+        "style": f"background:rgb({red},{green},{blue});color:{ink}",
+        "title": f"{words.percent(cell['low'])} to {words.percent(cell['high'])}",
+    }

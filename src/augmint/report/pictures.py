@@ -1,0 +1,97 @@
+"""Pictures of the report as data URIs, from minted/gallery.safetensors.
+
+gallery = Gallery.read(folder)         # None where nothing was minted
+gallery.families[0].parent.uri
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from augmint.report.facts import gallery_facts
+
+LARGEST = 96  # pixels; larger images are reduced for the page
+SHOWN = 64  # pixels on the page that small images are brought up to, by a whole factor
+FAMILIES, CHILDREN, PAIRS, REJECTED = 24, 10, 24, 48
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to show: its data URI, the size to show it at and words beside it."""
+
+    uri: str
+    width: int
+    height: int
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A real parent and its minted children."""
+
+    parent: Picture
+    children: list[Picture]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What minting left for the report."""
+
+    families: list[Family]
+    pairs: list[tuple[Picture, Picture]]  # minted, its nearest real image; nearest first
+    rejected: list[Picture]
+
+    @staticmethod
+    def read(folder: Path) -> "Gallery | None":
+        """The gallery of a run, None where there is none or it cannot be read."""
+        try:
+            tensors = load_file(folder / "minted" / "gallery.safetensors")
+        except (OSError, SafetensorError):
+            return None
+        facts = gallery_facts(folder)
+        return Gallery(_families(tensors, facts), _pairs(tensors), _rejected(tensors, facts))
+
+
+def picture(pixels: Pixels, caption: str = "") -> Picture:
+    """uint8 [C, H, W] as a PNG in a data URI, shown enlarged by a whole factor."""
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    if max(image.size) > LARGEST:
+        image.thumbnail((LARGEST, LARGEST))
+    buffer = io.BytesIO()
+    image.save(buffer, "png", optimize=True)
+    factor = max(1, SHOWN // max(image.size))
+    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return Picture(uri, image.width * factor, image.height * factor, caption)
+
+
+def _caption(names: list[Any], index: int) -> str:
+    return str(names[index]) if index < len(names) else ""
+
+
+def _families(tensors: dict[str, Any], facts: dict[str, Any]) -> list[Family]:
+    names = facts.get("parent_classes") or []
+    both = zip(tensors.get("parents", [])[:FAMILIES], tensors.get("children", [])[:FAMILIES], strict=False)
+    return [
+        Family(picture(parent, _caption(names, i)), [picture(child) for child in children[:CHILDREN]])
+        for i, (parent, children) in enumerate(both)
+    ]
+
+
+def _pairs(tensors: dict[str, Any]) -> list[tuple[Picture, Picture]]:
+    parts = (tensors.get(name, [])[:PAIRS] for name in ("copies_minted", "copies_real", "copies_distance"))
+    return [(picture(a, f"{float(d):.3g}"), picture(b)) for a, b, d in zip(*parts, strict=False)]
+
+
+def _rejected(tensors: dict[str, Any], facts: dict[str, Any]) -> list[Picture]:
+    reasons = facts.get("rejected_reasons") or []
+    return [picture(p, _caption(reasons, i)) for i, p in enumerate(tensors.get("rejected", [])[:REJECTED])]

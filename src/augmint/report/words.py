@@ -1,0 +1,75 @@
+"""Names and numbers as people read them, shared by the page and the terminal.
+
+label("scratch-weak")          # 'small shifts'
+duration(431.2)                # '7 min 11 s'
+"""
+
+from typing import Any
+
+FAMILIES = {"scratch": "From scratch", "encoder": "On the encoder"}
+ARMS = {
+    "scratch-none": "no augmentation",
+    "scratch-weak": "weak augmentation",
+    "scratch-randaugment": "RandAugment",
+    "scratch-pseudo": "+ pseudo-labelled real images",
+    "scratch-minted": "+ minted images",
+    "encoder": "encoder only",
+    "encoder-gaussian": "+ Gaussian features",
+    "encoder-minted": "+ minted features",
+}
+SIGNS = {"helped": "▲", "hurt": "▼", "equivalent": "=", "undecided": "?", "left out": "–"}
+STAGES = {
+    "represent": "encoder",
+    "generate-image": "image generator",
+    "generate-feature": "feature generator",
+    "mint": "minting for export",
+    "trials": "trials of all arms",
+}
+
+
+def label(arm: str) -> str:
+    """An arm in words, its own name if there are none."""
+    return ARMS.get(arm, arm)
+
+
+def percent(value: float | None) -> str:
+    """0.8312 → '83.1'."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def spread(row: dict[str, Any]) -> str:
+    """Mean ± standard deviation of an arm in percent: '83.1 ± 1.2'."""
+    return percent(row["mean"]) + ("" if row["std"] is None else f" ± {percent(row['std'])}")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as '0.4 s', '12 s', '7 min 11 s', '2 h 05 min'."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def memory(count: int | None) -> str:
+    """Bytes as '740 MiB' or '1.2 GiB'."""
+    if not count:
+        return "–"
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
+
+
+def setting(facts: dict[str, Any]) -> str:
+    """How the arms were compared, in one line."""
+    e = facts["evaluation"]
+    if e["kind"] == "none":
+        return "no finished trials"
+    labels = f"{e['labels_per_class']} labels per class" if e["labels_per_class"] else "all labels there are"
+    tests = f"{e['test_images'][-1]:,} test images"
+    if e["kind"] == "folds":
+        return f"{labels}, {e['units']} cross-validation folds, about {tests} each"
+    return f"{labels}, {e['units']} label draws, {tests}"

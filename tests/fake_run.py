@@ -1,0 +1,225 @@
+"""A run folder as a finished run leaves it, with invented trials, to test the report and to look at it.
+
+python tests/fake_run.py FOLDER [draws|folds|bare]     # then open FOLDER/report/index.html
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from sklearn.datasets import load_digits
+
+from augmint.config import resolve
+from augmint.seeding import generator
+
+Array = NDArray[Any]
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+LEVELS = {
+    "scratch-none": 0.9,
+    "scratch-weak": 1.25,
+    "scratch-randaugment": 1.15,
+    "scratch-pseudo": 1.5,
+    "scratch-minted": 1.55,
+    "encoder": 1.6,
+    "encoder-gaussian": 1.6,
+    "encoder-minted": 1.63,
+}
+
+
+def make_run(folder: Path, kind: str = "draws", count: int = 10, minted: bool = True) -> Path:
+    """Write a run folder. `kind`: draws, folds, or bare (settings alone, nothing has finished)."""
+    folder.mkdir(parents=True)
+    digits = load_digits()
+    labels = digits.target.astype(np.int64)
+    settings = resolve("demo", overrides={"data_source": "digits", "labels_per_class": 10 if kind == "draws" else None})
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+    packages = {"augmint": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6"}
+    environment = {"schema": 1, "python": "3.11.9", "machine": "x86_64", "threads": 2, "gpus": [], "packages": packages}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    (folder / "stages").mkdir()
+    if kind == "bare":
+        return folder
+    split = np.where(np.arange(len(labels)) % 5 == 0, "test", "train")
+    if kind == "folds":
+        labels = np.where(np.arange(len(labels)) < 200, labels, -1)
+        split[:] = "train"
+    _manifest(folder, labels, split)
+    _trials(folder, labels, split, kind, count, minted)
+    _metrics(folder, count, minted)
+    _stages(folder, minted)
+    (folder / "final").mkdir()
+    final = {"schema": 1, "arm": "encoder", "labels": 100, "temperature": 0.9, "cross_validated_accuracy": 0.91}
+    (folder / "final" / "final.json").write_text(json.dumps(final))
+    if minted:
+        _minted(folder, digits.images, digits.target)
+    return folder
+
+
+def _manifest(folder: Path, labels: Array, split: Array) -> None:
+    names = [CLASSES[v] if v >= 0 else "" for v in labels]
+    columns = {
+        "row": np.arange(len(labels)),
+        "id": [f"{i:016x}:{i}" for i in range(len(labels))],
+        "file_name": [f"{i}.png" for i in range(len(labels))],
+        "sha256": ["0" * 64] * len(labels),
+        "split": split,
+        "group": np.full(len(labels), -1),
+        "label": labels,
+        "class": names,
+    }
+    pq.write_table(pa.table(columns), folder / "manifest.parquet")
+
+
+def _tested(labels: Array, split: Array, kind: str, unit: int) -> Array:
+    if kind == "draws":
+        return np.flatnonzero(split == "test")
+    order = generator("folds", unit // 5).permutation(np.flatnonzero(labels >= 0))
+    return np.sort(np.array_split(order, 5)[unit % 5])
+
+
+def _logits(labels: Array, rows: Array, level: float, arm: str, unit: int) -> Array:
+    """Every image is as hard for all arms; every draw is as lucky for all arms."""
+    y = labels[rows]
+    hard = generator("hard").normal(size=(len(labels), 10))[rows] + (y[:, None] == np.array([8, 3])).any(1)[:, None]
+    luck = generator("luck", unit).normal(0, 0.08)
+    own = generator("own", arm, unit).normal(size=hard.shape)
+    return np.eye(10)[y] * (level + luck) * 2 + 0.8 * hard * (1 - 0.5 * np.eye(10)[y]) + 0.45 * own
+
+
+def _trials(folder: Path, labels: Array, split: Array, kind: str, count: int, minted: bool) -> None:
+    (folder / "trials").mkdir()
+    rows = []
+    for unit in range(count):
+        tested = _tested(labels, split, kind, unit)
+        for arm, level in LEVELS.items():
+            if minted or "minted" not in arm:
+                rows.append(_trial(folder, labels, tested, kind, unit, arm, level))
+    rows.append({**rows[0], "role": "select", "accuracy": 0.0})
+    pq.write_table(pa.Table.from_pylist(rows), folder / "trials.parquet")
+
+
+def _trial(folder: Path, labels: Array, tested: Array, kind: str, unit: int, arm: str, level: float) -> dict[str, Any]:
+    logits = _logits(labels, tested, level, arm, unit)
+    path = Path("trials") / f"{kind}-{unit:02d}-{arm}.safetensors"
+    tensors = {"logits": torch.from_numpy(logits).float(), "rows": torch.from_numpy(tested)}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / path)
+    accuracy = float((tensors["logits"].argmax(1).numpy() == labels[tested]).mean())
+    return {
+        "arm": arm,
+        "family": arm.split("-")[0],
+        "labels_per_class": 10 if kind == "draws" else -1,
+        "draw": unit if kind == "draws" else -1,
+        "fold": unit if kind == "folds" else -1,
+        "role": kind[:-1],
+        "encoder_seed": 0,
+        "n_train": 100 if kind == "draws" else 200 - len(tested),
+        "n_test": len(tested),
+        "accuracy": accuracy,
+        "val_accuracy": accuracy - 0.01 if kind == "draws" else float("nan"),
+        "seconds": 0.2 if arm.startswith("encoder") else 4.0 + 6 * arm.endswith("minted"),
+        "peak_memory": 900 * 2**20,
+        "config_hash": f"{unit:012x}-0",
+        "logits": str(path),
+    }
+
+
+def _metrics(folder: Path, count: int, minted: bool) -> None:
+    rng, lines = generator("metrics"), []
+    for step in range(50, 1500, 50):
+        t = step / 1500
+        lines.append(
+            {
+                "stage": "represent",
+                "images": step * 256,
+                "loss": 6 - 3 * t**0.5 + rng.normal(0, 0.05),
+                "contrastive": 4 - 2 * t**0.5 + rng.normal(0, 0.04),
+                "reconstruction": 0.05 + 0.1 * np.exp(-6 * t),
+                "spread": 0.5 + 0.4 * t**0.3,
+                "rank": 10 + 40 * t**0.5,
+                "knn": 0.6 + 0.3 * t**0.4,
+            }
+        )
+        if minted:
+            for stage in ("generate-image", "generate-feature"):
+                metrics = {name: 1 + rng.normal(0, 0.1) + k * t for k, name in enumerate(("d_loss", "g_loss"))}
+                metrics |= {"d_gradient": 2 + rng.normal(0, 0.4), "g_gradient": 1 + rng.normal(0, 0.3)}
+                lines.append({"stage": stage, "images": step * 64, **metrics})
+    for draw in range(count):
+        for arm in [a for a in LEVELS if a.startswith("scratch") and (minted or "minted" not in a)]:
+            for images in range(4000, 40001, 4000):
+                value = (0.55 + 0.17 * LEVELS[arm]) * (1 - np.exp(-images / 9000)) + rng.normal(0, 0.01)
+                lines.append({"stage": "classify", "arm": arm, "draw": draw, "images": images, "val_accuracy": value})
+    text = "".join(json.dumps({"time": 1.0 + i, **line}) + "\n" for i, line in enumerate(lines))
+    (folder / "metrics.jsonl").write_text(text + '{"time": 9.0, "stage": "repr')  # cut off by a power failure
+
+
+def _stages(folder: Path, minted: bool) -> None:
+    made = {
+        "represent": (61.3, 700),
+        "generate-image": (44.9, 1100),
+        "generate-feature": (9.8, 1100),
+        "mint": (3.1, 1200),
+    }
+    for stage, (seconds, mebibytes) in made.items():
+        if minted or stage == "represent":
+            _done(folder / "stages" / stage / "0123456789ab-0", seconds, mebibytes)
+    for draw in range(10):
+        _done(folder / "stages" / "trials" / f"draw-{draw:02d}-scratch-none" / "0123456789ab-0", 4.0, 900)
+
+
+def _done(folder: Path, seconds: float, mebibytes: int) -> None:
+    folder.mkdir(parents=True)
+    (folder / "done.json").write_text(json.dumps({"schema": 1, "seconds": seconds, "peak_memory": mebibytes * 2**20}))
+
+
+def _minted(folder: Path, images: Array, labels: Array) -> None:
+    rng = generator("minted")
+    real = torch.from_numpy(images / 16 * 255).byte()[:, None]
+
+    def child(i: Any) -> torch.Tensor:
+        i = np.atleast_1d(i)
+        blend = real[i].float() * 0.8 + torch.from_numpy(rng.normal(20, 12, (len(i), 1, 8, 8)))
+        return torch.stack([torch.roll(b, int(rng.integers(-1, 2)), -1) for b in blend]).clamp(0, 255).byte()
+
+    reasons = ["looks unreal", "too real", "label disagrees", "copy", "near-duplicate", "too many from this parent"]
+    drawn = 900
+    kept = rng.random(drawn) < 0.7
+    why = [("" if k else reasons[int(rng.integers(0, 6) ** 2 / 6)]) for k in kept]
+    parent = rng.integers(0, len(labels), drawn)
+    columns = {"label": labels[parent].astype(np.int64), "kept": kept, "reason": why, "parent": parent.astype(str)}
+    (folder / "minted").mkdir()
+    pq.write_table(pa.table(columns), folder / "minted" / "metadata.parquet")
+    parents = np.array([int(np.flatnonzero(labels == c)[3]) for c in range(10)])
+    copied, rejected = rng.integers(0, len(labels), 16), rng.integers(0, len(labels), 24)
+    quantiles = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
+    facts = {
+        "parent_classes": [CLASSES[labels[p]] for p in parents],
+        "rejected_reasons": [reasons[int(r)] for r in rng.integers(0, 6, 24)],
+        "counts": {},
+        "real_distances": {q: 0.2 + float(q) for q in quantiles},
+        "minted_distances": {q: 0.35 + 0.8 * float(q) for q in quantiles},
+    }
+    tensors = {
+        "parents": real[parents],
+        "children": torch.stack([child(np.full(8, p)) for p in parents]),
+        "copies_minted": child(copied),
+        "copies_real": real[copied],
+        "copies_distance": torch.linspace(0.21, 0.34, 16),
+        "rejected": child(rejected),
+    }
+    contiguous = {k: v.contiguous() for k, v in tensors.items()}
+    save_file(contiguous, folder / "minted" / "gallery.safetensors", metadata={"facts": json.dumps(facts)})
+
+
+if __name__ == "__main__":
+    from augmint.report import write
+
+    print(write(make_run(Path(sys.argv[1]), *sys.argv[2:3])))
