@@ -48,28 +48,28 @@ def saturation(images: Tensor, factor: Tensor) -> Tensor:
 
 def grey(images: Tensor, where: Tensor) -> Tensor:
     """Without colour where `where` (bool [N])."""
-    return images if images.shape[1] == 1 else torch.where(_each(where), luma(images), images)
+    return images if images.shape[1] == 1 else torch.lerp(luma(images), images, _each((~where).float()))
 
 
 def hue(images: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue by `turn` of a full circle (−0.5 … 0.5), exactly as through HSV."""
+    """Turn the hue by `turn` of a full circle (−0.5 … 0.5), exactly as through HSV.
+
+    Written without comparisons, which cost ten times an addition on a CPU. With the channels scaled to 0 … 1
+    by the pixel's own range, the distance of its hue from red is 1 + g + b − r sixths of a circle.
+    """
     if images.shape[1] == 1:
         return images
     red, green, blue = images.unbind(1)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    scale = chroma.clamp_min(1e-12).reciprocal_()
-    sixths = torch.where(
-        value == red,
-        (green - blue) * scale,
-        torch.where(value == green, ((blue - red) * scale).add_(2), ((red - green) * scale).add_(4)),
-    )
-    sixths += 6 * turn[:, None, None]
+    low = torch.minimum(torch.minimum(red, green), blue)
+    chroma = torch.maximum(torch.maximum(red, green), blue).sub_(low)
+    side = green - blue
+    distance = (green + blue).sub_(red).sub_(low).div_(chroma.clamp_min(1e-12)).add_(1)
+    sixths = torch.copysign(distance, side).add_(6 * turn[:, None, None])
+    sixths -= (sixths / 6).floor_().mul_(6)
     out = torch.empty_like(images)
-    for channel, offset in enumerate((5, 3, 1)):  # Smith 1978, in the closed form out = V − C·clip(min(k, 4 − k), 0, 1)
-        k = (sixths + offset).remainder_(6)
-        k = torch.minimum(k, 4 - k).clamp_(0, 1)
-        torch.addcmul(value, k, chroma, value=-1, out=out[:, channel])
+    for channel, (centre, sign, base) in enumerate(((3, 1, -1), (2, -1, 2), (4, -1, 2))):  # HSV → RGB in closed form
+        share = (sixths - centre).abs_().mul_(sign).add_(base).clamp_(0, 1)
+        torch.addcmul(low, share, chroma, out=out[:, channel])
     return out
 
 
@@ -79,30 +79,31 @@ def jitter(
     """The four colour changes in an order of its own for each image.
 
     `order` int64 [N, 4]: a permutation of 0 brightness, 1 contrast, 2 saturation, 3 hue. The first three are
-    one operation (a blend with black, the mean, or grey), so only the hue's place needs a grouping.
+    blends (with black, the mean, grey) and so one operation for the whole batch; only the hue's turn comes at
+    four different times, for which the images are sorted. A turn of 0 is left out.
     """
     if images.shape[1] == 1:
         return _jitter_grey(images, brightness, contrast, order)
-    place = (order == 3).long().argmax(1)
-    sorting = place.argsort(stable=True)
-    ends = torch.bincount(place, minlength=4).cumsum(0).tolist()
-    images, order, turn = images[sorting], order[sorting], hue_turn[sorting]
-    factors = torch.stack([brightness, contrast, saturation, torch.ones_like(brightness)], 1)[sorting].gather(1, order)
+    time = torch.where(hue_turn == 0, 4, order.eq(3).long().argmax(1))
+    sorting = time.argsort(stable=True)
+    ends = [0, *torch.bincount(time, minlength=5).cumsum(0).tolist()]
+    blends = order.gather(1, (order == 3).long().argsort(dim=1, stable=True))[sorting, :3]
+    factors = torch.stack([brightness, contrast, saturation], 1)[sorting].gather(1, blends)
+    images, turn = images.index_select(0, sorting), hue_turn[sorting]
     for slot in range(4):
-        images = _blend_by_kind(images, order[:, slot], factors[:, slot])
-        first, last = ends[slot - 1] if slot else 0, ends[slot]
-        if last > first:
-            images[first:last] = hue(images[first:last], turn[first:last])
-    out = torch.empty_like(images)
-    out[sorting] = images
-    return out
+        due = slice(ends[slot], ends[slot + 1])
+        if due.stop > due.start:
+            images[due] = hue(images[due], turn[due])
+        if slot < 3:
+            images = _blend_by_kind(images, blends[:, slot], factors[:, slot])
+    return images.index_select(0, sorting.argsort())
 
 
 def _blend_by_kind(images: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
-    """One blend for the whole batch: with black (kind 0), the mean (1), grey (2); kind 3 changes nothing."""
+    """One blend for the whole batch: with black (kind 0), the mean (1) or grey (2)."""
     level = luma(images)
-    other = torch.where(_each(kind == 1), level.mean((2, 3), keepdim=True), level * _each(kind == 2))
-    return torch.lerp(other, images, _each(factor)).clamp_(0, 1)
+    mean = level.mean((2, 3), keepdim=True) * _each(kind == 1)
+    return torch.lerp(level.mul_(_each((kind == 2).float())).add_(mean), images, _each(factor)).clamp_(0, 1)
 
 
 def _jitter_grey(images: Tensor, brightness_: Tensor, contrast_: Tensor, order: Tensor) -> Tensor:

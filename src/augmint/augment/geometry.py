@@ -22,20 +22,24 @@ def _hats(position: Tensor, size: int) -> Tensor:
     return (position[:, :, None] - pixels).abs_().neg_().add_(1).clamp_min_(0)
 
 
-def blur_matrices(sigma: Tensor, size: int) -> Tensor:
-    """[N] standard deviations in pixels → [N, size, size] Gaussian blur along one axis, reflected at the edges.
+def _taps(sigma: Tensor, radius: int) -> Tensor:
+    """[N] → [N, 2 radius + 1]: a Gaussian's weights, sum 1. Sigma 0 is the identity."""
+    away = torch.arange(-radius, radius + 1, device=sigma.device)
+    weights = torch.exp(-0.5 * (away / sigma.clamp_min(1e-2)[:, None]).square())
+    return weights / weights.sum(1, keepdim=True)
 
-    The kernel reaches 3 sigma of the widest blur. Sigma 0 is the identity.
-    """
-    pixels = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
-    precision = (-0.5 / sigma.clamp_min(1e-3).square())[:, None, None]
-    away = pixels[:, None] - pixels
-    weights = (precision * away.square()).exp_()
-    if size > 2:  # what falls outside is reflected about the first and the last pixel's centre
-        before, after = pixels[:, None] + pixels, 2 * (size - 1) - pixels[:, None] - pixels
-        weights += (precision * before.square()).exp_() * (pixels > 0)
-        weights += (precision * after.square()).exp_() * (pixels < size - 1)
-    return weights / weights.sum(2, keepdim=True)
+
+def _smooth(x: Tensor, taps: Tensor, dim: int) -> Tensor:
+    """`x` [N, …] convolved along `dim` with `taps` [N, 2 r + 1], reflected about the outermost entries."""
+    size, radius = x.shape[dim], taps.shape[1] // 2
+    reach = torch.arange(-radius, size + radius, device=x.device).abs()
+    padded = x.index_select(dim, (size - 1) - (size - 1 - reach).abs())
+    weights = taps.t()[(...,) + (None,) * (x.ndim - 1)]
+    out = padded.narrow(dim, radius, size) * weights[radius]
+    for offset in range(1, radius + 1):  # symmetric: one product for both sides
+        pair = padded.narrow(dim, radius - offset, size) + padded.narrow(dim, radius + offset, size)
+        out += pair.mul_(weights[radius + offset])
+    return out
 
 
 def _apply(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
@@ -48,22 +52,25 @@ def _apply(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
 
 
 def crop(
-    images: Tensor, box: Tensor, flip: Tensor | None = None, sigma: Tensor | None = None, size: int | None = None
+    images: Tensor,
+    box: Tensor,
+    flip: Tensor | None = None,
+    sigma: Tensor | None = None,
+    radius: int = 1,
+    size: int | None = None,
 ) -> Tensor:
     """Cut out `box` (float32 [N, 4]: top, left, height, width in pixels) and resize it to the old (or `size`²) shape.
 
-    `flip` (bool [N]) mirrors left and right, `sigma` (float32 [N], output pixels) blurs; all in the same two
-    matrix products. Boxes are at least one pixel and inside the image. No anti-aliasing: meant for enlarging.
+    `flip` (bool [N]) mirrors left and right, `sigma` (float32 [N], output pixels) blurs within `radius` pixels;
+    all in the same two matrix products. Boxes are at least one pixel and inside the image. No anti-aliasing:
+    meant for enlarging.
     """
     height, width = images.shape[2:]
     top, left, tall, wide = box.unbind(1)
     rows = _hats(_positions(top, tall, size or height), height)
     columns = _hats(_positions(left, wide, size or width, flip), width)
-    if sigma is not None:
-        blur = blur_matrices(sigma, rows.shape[1])
-        rows = torch.bmm(blur, rows)
-        same = columns.shape[1] == rows.shape[1]
-        columns = torch.bmm(blur if same else blur_matrices(sigma, columns.shape[1]), columns)
+    if sigma is not None:  # a blur of the result is a blur of the weights
+        rows, columns = (_smooth(w, _taps(sigma, min(radius, w.shape[1] - 1)), 1) for w in (rows, columns))
     return _apply(rows, images, columns)
 
 
@@ -79,10 +86,11 @@ def _positions(start: Tensor, length: Tensor, out: int, flip: Tensor | None = No
     return position.clamp(first, last)
 
 
-def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur by `sigma` pixels; 0 leaves an image as it is."""
-    rows, columns = (blur_matrices(sigma, size) for size in images.shape[2:])
-    return _apply(rows, images, columns)
+def gaussian_blur(images: Tensor, sigma: Tensor, radius: int = 1) -> Tensor:
+    """Blur by `sigma` pixels with a kernel of 2 `radius` + 1; sigma 0 leaves an image as it is."""
+    for dim in (2, 3):
+        images = _smooth(images, _taps(sigma, min(radius, images.shape[dim] - 1)), dim)
+    return images
 
 
 def shift(images: Tensor, right: Tensor, down: Tensor, flip: Tensor | None = None, pad: Pad = "zeros") -> Tensor:

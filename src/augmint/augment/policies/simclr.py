@@ -3,6 +3,8 @@
 Crop, flip and blur are one step here, before the colours: a blur commutes with all of them but the clamping.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -55,4 +57,4 @@ def _place(images: Tensor, unit: Tensor, chance: float, area: float, flip: bool,
     mirrored = unit[:, 4] < 0.5 * chance if flip else None
     widest = max(0.5, max(height, width) / 112)
     sigma = torch.where(unit[:, 5] < blur * chance, between(unit[:, 6], 0.1, widest), 0.0)
-    return crop(images, box, mirrored, sigma if blur else None)
+    return crop(images, box, mirrored, sigma if blur else None, radius=math.ceil(3 * widest - 0.5))
