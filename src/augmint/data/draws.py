@@ -1,7 +1,7 @@
 """Which labels are used, and who is tested on what: nested stratified draws, repeated stratified folds.
 
-    rows = nested_draw(table.labels[train], per_class=10, seed=0, draw=3)   # contains those of per_class=4
-    for fit, test in folds(labels, groups, folds=5, repeats=2, seed=0): ...
+rows = nested_draw(table.labels[train], per_class=10, seed=0, draw=3)   # contains those of per_class=4
+for fit, test in folds(labels, groups, folds=5, repeats=2, seed=0): ...
 """
 
 import warnings
@@ -15,9 +15,7 @@ from augmint.errors import InputError
 from augmint.seeding import key, permutation
 
 
-def nested_draw(
-    labels: Tensor, per_class: int, seed: int, draw: int, classes: tuple[str, ...] | None = None
-) -> Tensor:
+def nested_draw(labels: Tensor, per_class: int, seed: int, draw: int, classes: tuple[str, ...] | None = None) -> Tensor:
     """int64, sorted: `per_class` rows of every class in `labels` (int64 [N], -1 = unlabelled, never drawn).
 
     One random order of each class, fixed by (seed, draw), is read from its start, so that the draw of

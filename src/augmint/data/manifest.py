@@ -1,7 +1,7 @@
 """The run's manifest.parquet: which image is which row, its split, group and label.
 
-    write_manifest(table, run / "manifest.parquet")
-    manifest = read_manifest(run / "manifest.parquet")      # manifest.labels, manifest.classes, …
+write_manifest(table, run / "manifest.parquet")
+manifest = read_manifest(run / "manifest.parquet")      # manifest.labels, manifest.classes, …
 """
 
 import hashlib

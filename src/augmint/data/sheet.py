@@ -1,6 +1,6 @@
 """A grid of images as one picture, for everyone who writes one.
 
-    sheet(images, columns=10, captions=names).save("reals.png")     # images: uint8 [N, C, H, W]
+sheet(images, columns=10, captions=names).save("reals.png")     # images: uint8 [N, C, H, W]
 """
 
 from PIL import Image, ImageDraw, ImageFont

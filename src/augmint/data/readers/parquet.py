@@ -1,0 +1,160 @@
+"""Parquet with image bytes and labels, the layout of Hugging Face's data sets.
+
+    image: struct<bytes, path> (or plain binary), label: int or string, optionally split and group
+
+A file X-train.parquet brings its siblings X-test.parquet and X-val.parquet along; a folder is read with
+all its Parquet files, split by their names (train-00000-of-00002.parquet).
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from augmint.data.source import Raw, Source, source, split_in, split_of, stamp
+from augmint.errors import InputError
+
+NAMES: tuple[str, ...] = ()
+LABELS = ("label", "labels", "class", "target", "fine_label", "y")
+IMAGES = ("image", "img", "images", "bytes")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ParquetImages:
+    """The image column of some files, read a batch at a time."""
+
+    files: list[Path]
+    column: str
+    counts: list[int]
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+    def chunks(self) -> Iterator[Sequence[Raw]]:
+        for path in self.files:
+            try:
+                with pq.ParquetFile(path) as file:
+                    for batch in file.iter_batches(128, columns=[self.column]):
+                        values = batch.column(0)
+                        inner = values.field("bytes") if pa.types.is_struct(values.type) else values
+                        yield inner.to_pylist()
+            except (OSError, pa.ArrowException) as error:
+                raise _broken(path, error) from error
+
+    def fingerprint(self) -> str:
+        return "\n".join([self.column, *(stamp(path) for path in self.files)])
+
+
+def _broken(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); get the file again")
+
+
+def schema_of(path: Path) -> Any:
+    """The Arrow schema of a file. InputError if it is no Parquet file."""
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+
+
+def _is_image(field: Any) -> bool:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def image_column(schema: Any) -> str | None:
+    """The name of the column of images, or None."""
+    found = [field.name for field in schema if _is_image(field)]
+    return next((name for name in IMAGES if name in found), found[0] if found else None)
+
+
+def _files(path: Path) -> list[Path]:
+    """All files that belong to `path`."""
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
+    if split_in(path.stem) != 0:
+        return [path]
+    start = path.stem.lower().rsplit("train", 1)[0]
+    beside = [
+        p
+        for p in sorted(path.parent.glob("*.parquet"))
+        if p.stem.lower().startswith(start) and split_in(p.stem[len(start) :]) is not None
+    ]
+    return beside if path in beside else [path]
+
+
+def claims(path: Path) -> int:
+    """*.parquet with a column of images; a folder of such files."""
+    files = _files(path) if path.is_dir() else [path] * (path.suffix == ".parquet")
+    return 4 if files and image_column(schema_of(files[0])) else 0
+
+
+def _class_names(schema: Any, column: str | None) -> list[str] | None:
+    """The names that Hugging Face stores beside the schema."""
+    try:
+        stored = json.loads((schema.metadata or {})[b"huggingface"])
+        names = stored["info"]["features"][column]["names"]
+        return [str(name) for name in names]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _paths(table: Any, column: str, path: Path) -> list[str]:
+    kind = table.schema.field(column).type
+    known: list[Any] = [None] * len(table)
+    if pa.types.is_struct(kind) and any(kind.field(i).name == "path" for i in range(kind.num_fields)):
+        known = [p for chunk in table.column(column).chunks for p in chunk.field("path").to_pylist()]
+    return [str(name) if name else f"{path.name}#{row}" for row, name in enumerate(known)]
+
+
+def _names_from_paths(labels: list[Any], paths: list[str]) -> list[str] | None:
+    """Class names, where the images' stored folders tell them without contradiction (…/automobile/1.jpg)."""
+    pairs = {(label, Path(path).parent.name) for label, path in zip(labels, paths, strict=True) if label is not None}
+    numbers, names = {a for a, _ in pairs}, {b for _, b in pairs}
+    clear = len(pairs) == len(numbers) == len(names) and "" not in names
+    if not clear or numbers != set(range(len(numbers))):
+        return None
+    return [name for _, name in sorted(pairs)]
+
+
+def read(path: Path) -> Source:
+    """One file, a file with its siblings, or a folder of files."""
+    files = _files(path)
+    schema = schema_of(files[0])
+    column = image_column(schema)
+    if column is None:
+        raise InputError(f"{path}: no column of images; expected a struct with 'bytes', or binary, named image")
+    label = next((name for name in LABELS if name in schema.names), None)
+    wanted = [name for name in (label, "split", "group") if name and name in schema.names]
+    has_path = pa.types.is_struct(schema.field(column).type) and "path" in str(schema.field(column).type)
+    labels: list[Any] = []
+    split: list[int] = []
+    group: list[Any] = []
+    paths: list[str] = []
+    counts: list[int] = []
+    for file in files:
+        if image_column(schema_of(file)) != column:
+            raise InputError(f"{file}: no column {column} as in {files[0].name}; put other files elsewhere")
+        try:
+            with pq.ParquetFile(file) as opened:
+                table = opened.read(columns=[*wanted, f"{column}.path"] if has_path else wanted)
+                rows = opened.metadata.num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise _broken(file, error) from error
+        values: Row = {name: table.column(name).to_pylist() for name in wanted}
+        where = (split_in(file.stem) or 0) if len(files) > 1 else 0
+        labels += values[label] if label else [None] * rows
+        split += [split_of(str(s or "")) or 0 for s in values["split"]] if "split" in values else [where] * rows
+        group += values.get("group", [None] * rows)
+        paths += _paths(table, column, file) if has_path else [f"{file.name}#{row}" for row in range(rows)]
+        counts.append(rows)
+    classes = _class_names(schema, label) or _names_from_paths(labels, paths)
+    name = path.stem if path.is_file() else path.resolve().name
+    return source(name, ParquetImages(files, column, counts), labels, classes, split, group, paths)
