@@ -19,10 +19,12 @@ from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError
 from augmint.train.progress import QUIET, ProgressOut
 
+DEFAULTS = DataSettings()
+
 __all__ = ["Batch", "ImageTable", "decode", "load"]
 
 
-def load(source: str | Path, settings: DataSettings = DataSettings(), progress: ProgressOut = QUIET) -> ImageTable:
+def load(source: str | Path, settings: DataSettings = DEFAULTS, progress: ProgressOut = QUIET) -> ImageTable:
     """All images of `source` at one size and mode, with labels, splits and groups where it has them.
 
     source   a folder of images, a manifest (CSV or Parquet), Parquet with image bytes, IDX, .npz, or a

@@ -185,10 +185,10 @@ def build(source: Source, settings: DataSettings, out: ProgressOut) -> tuple[Ima
         )
     if isinstance(source.pictures, np.ndarray):
         try:
-            pixels, facts = from_array(source.pictures, settings, choose_size)
+            pixels, originals = from_array(source.pictures, settings, choose_size)
         except BadImage as bad:
             raise InputError(f"{source.name}: {bad}") from bad
-        return _table(source, pixels, np.ones(count, bool)), Facts(*facts)
+        return _table(source, pixels, np.ones(count, bool)), Facts(*originals)
     pixels, found = _from_pictures(source, source.pictures, settings, out)
     if found["grey"]:
         pixels = pixels[:, :1]
@@ -200,9 +200,9 @@ def build(source: Source, settings: DataSettings, out: ProgressOut) -> tuple[Ima
     if not keep.any():
         raise InputError(f"{source.name}: none of {count} files is a readable image")
     rows = np.flatnonzero(keep)
-    facts = Facts(
+    told = Facts(
         [(found["sizes"][i][0], found["sizes"][i][1]) for i in rows],
         [found["modes"][i] for i in rows],
         [(source.paths[int(row)], why) for row, why in found["bad"].items()],
     )
-    return _table(source, pixels, keep), facts
+    return _table(source, pixels, keep), told

@@ -97,7 +97,7 @@ class Store:
             (self.part / "facts.json").write_text(json.dumps(facts))
             if self.place.exists():  # damaged, or made by another process meanwhile: both are the same content
                 shutil.rmtree(self.place, ignore_errors=True)
-            os.rename(self.part, self.place)
+            self.part.rename(self.place)
             return np.memmap(self.place / "images.u8", np.uint8, "r", shape=self.pixels.shape)
         except OSError:
             return self.pixels

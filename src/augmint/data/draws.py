@@ -22,7 +22,7 @@ def nested_draw(labels: Tensor, per_class: int, seed: int, draw: int, classes: t
     1 label per class is part of the draw of 4, of 10, of 40. InputError if a class has too few.
     """
     chosen = []
-    for label in labels[labels >= 0].unique().tolist():
+    for label in torch.unique(labels[labels >= 0]).tolist():
         rows = torch.nonzero(labels == label)[:, 0]
         if len(rows) < per_class:
             name = classes[label] if classes else f"number {label}"
@@ -44,8 +44,8 @@ def _units(groups: Tensor) -> Tensor:
 
 def _possible(labels: Tensor, units: Tensor, folds: int) -> int:
     """How many folds the rarest class allows. InputError if it cannot be on both sides."""
-    for label in labels.unique().tolist():
-        count = len(units[labels == label].unique())
+    for label in torch.unique(labels).tolist():
+        count = len(torch.unique(units[labels == label]))
         if count < 2:
             raise InputError(
                 f"class number {label} has only one labelled image (or group of images); "
@@ -56,7 +56,7 @@ def _possible(labels: Tensor, units: Tensor, folds: int) -> int:
 
 
 def _split(labels: Tensor, units: Tensor, folds: int, state: int) -> list[tuple[Tensor, Tensor]]:
-    grouped = len(units.unique()) < len(units)
+    grouped = len(torch.unique(units)) < len(units)
     kind = StratifiedGroupKFold if grouped else StratifiedKFold
     splitter = kind(n_splits=folds, shuffle=True, random_state=state % 2**32)
     with warnings.catch_warnings():
@@ -75,12 +75,12 @@ def folds(labels: Tensor, groups: Tensor, folds: int, repeats: int, seed: int) -
     only one, or if no division leaves every class in every training part.
     """
     units = _units(groups)
-    count, kinds = _possible(labels, units, folds), len(labels.unique())
+    count, kinds = _possible(labels, units, folds), len(torch.unique(labels))
     pairs: list[tuple[Tensor, Tensor]] = []
     for repeat in range(repeats):
         for attempt in range(20):  # grouped folds are greedy and may leave a class out of a training part
             found = _split(labels, units, count, key(seed, "folds", repeat, attempt))
-            if all(len(labels[train].unique()) == kinds and len(test) for train, test in found):
+            if all(len(torch.unique(labels[train])) == kinds and len(test) for train, test in found):
                 break
         else:
             raise InputError(

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from augmint.data.source import Raw
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000")
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .jp2".split()
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2"}
 )
 MAX_PIXELS = 80_000_000  # below Pillow's own warning; 240 MB as RGB
 GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"))
@@ -65,7 +66,7 @@ def _why(raw: Raw, error: Exception) -> str:
         start = raw[:512]
     if not start:
         return "empty file"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         text = b"\0" not in start and sum(b < 9 or 13 < b < 32 for b in start) == 0
         return "a text file, not an image" if text else "not an image of a known format"
     lines = str(error).splitlines()

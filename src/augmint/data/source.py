@@ -109,6 +109,16 @@ def split_of(word: str) -> int | None:
     return _SPLIT_WORDS.get(word.strip().lower())
 
 
+def encode_splits(values: Sequence[Any], where: str) -> list[int]:
+    """0, 1 or 2 for each word; blank = train. InputError for a word that names no split."""
+    texts = ["" if v is None or v != v else str(v) for v in values]
+    code = {text: split_of(text) if text.strip() else 0 for text in set(texts)}
+    unknown = sorted(text for text, split in code.items() if split is None)
+    if unknown:
+        raise InputError(f"{where}: split {unknown[0]!r} is none of train, val, test; correct it, or leave it blank")
+    return [code[text] or 0 for text in texts]
+
+
 def split_in(name: str) -> int | None:
     """The split that a file name such as 'cifar10-train.parquet' or 'test-00000-of-00002' speaks of."""
     words = [split_of(word) for word in re.split(r"[^a-z0-9]+", name.lower())]

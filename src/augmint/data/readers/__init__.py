@@ -46,5 +46,5 @@ def read(place: str | Path) -> Source:
             f"{place}: no images that augmint can read; give a folder of images, a manifest (CSV or Parquet with a "
             "column file_name), Parquet with image bytes, IDX or .npz"
         )
-    found = best.read(path)
-    return found
+    chosen: Source = best.read(path)
+    return chosen

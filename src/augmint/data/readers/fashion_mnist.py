@@ -35,9 +35,9 @@ def _pair(folder: Path) -> list[Path] | None:
 
 def read(path: Path) -> Source:
     """60,000 training and 10,000 test images, 28×28 grey. InputError says how to get them."""
-    for folder in places("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", "fashion_mnist", "."):
-        files = _pair(folder) if "ashion" in str(folder) or folder.name == "." else None
-        if files and (folder.name != "." or os.environ.get("AUGMINT_DATA")):
+    for folder in places("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", "fashion_mnist"):
+        files = _pair(folder)
+        if files:
             return idx.read_files(files, "fashion-mnist", CLASSES)
     raise InputError(
         "fashion-mnist is not on this machine; `apt-get install dataset-fashion-mnist`, or put its four .gz files "

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from augmint.data.pixels import SUFFIXES
-from augmint.data.source import UNLABELLED_FOLDER, Files, Source, source, split_of
+from augmint.data.source import UNLABELLED_FOLDER, Files, Source, natural, source, split_of
 from augmint.errors import InputError
 
 NAMES: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ def _hidden(name: str) -> bool:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All image files below `folder`, in natural order of names; a loop of links is walked once."""
+    """All image files below `folder`, in order of names; a loop of links is walked once."""
     found, seen = [], set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -54,11 +54,12 @@ def read(path: Path) -> Source:
     if not files:
         raise InputError(f"{path}: no image files in this folder; put some into {path}/<class>/ and {path}/_unlabeled/")
     splits = any(split_of(name) == 0 for name in folders)
-    labels, split, names = [], [], []
+    rows = []
     for file in files:
         parts = file.relative_to(path).parts
         where = split_of(parts[0]) if splits and len(parts) > 1 else None
-        labels.append(_label(parts if where is None else parts[1:]) if where is not None or not splits else None)
-        split.append(where or 0)
-        names.append("/".join(parts))
-    return source(path.resolve().name, Files(files), labels, split=split, paths=names)
+        label = _label(parts if where is None else parts[1:]) if where is not None or not splits else None
+        rows.append((where or 0, natural("/".join(parts)), "/".join(parts), label, file))
+    rows.sort(key=lambda row: row[:2])
+    split, _, names, labels, paths = (list(column) for column in zip(*rows, strict=True))
+    return source(path.resolve().name, Files(paths), labels, split=split, paths=names)

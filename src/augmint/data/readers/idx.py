@@ -30,9 +30,7 @@ def _open(path: Path) -> IO[bytes]:
 
 def _is_idx(path: Path) -> bool:
     stem = path.name.removesuffix(".gz")
-    if path.is_dir() or not ("idx" in stem or stem.endswith("ubyte")):
-        return False
-    return True
+    return ("idx" in stem or stem.endswith("ubyte")) and not path.is_dir()
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augmint.data.source import Raw, Source, source, split_in, split_of, stamp
+from augmint.data.source import Raw, Source, encode_splits, source, split_in, stamp
 from augmint.errors import InputError
 
 NAMES: tuple[str, ...] = ()
@@ -75,16 +75,21 @@ def image_column(schema: Any) -> str | None:
     return next((name for name in IMAGES if name in found), found[0] if found else None)
 
 
+def _order(path: Path) -> tuple[int, str]:
+    """Training files first."""
+    return split_in(path.stem) or 0, str(path)
+
+
 def _files(path: Path) -> list[Path]:
     """All files that belong to `path`."""
     if path.is_dir():
-        return sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
+        return sorted((p for p in path.rglob("*.parquet") if not p.name.startswith(".")), key=_order)
     if split_in(path.stem) != 0:
         return [path]
     start = path.stem.lower().rsplit("train", 1)[0]
     beside = [
         p
-        for p in sorted(path.parent.glob("*.parquet"))
+        for p in sorted(path.parent.glob("*.parquet"), key=_order)
         if p.stem.lower().startswith(start) and split_in(p.stem[len(start) :]) is not None
     ]
     return beside if path in beside else [path]
@@ -151,7 +156,7 @@ def read(path: Path) -> Source:
         values: Row = {name: table.column(name).to_pylist() for name in wanted}
         where = (split_in(file.stem) or 0) if len(files) > 1 else 0
         labels += values[label] if label else [None] * rows
-        split += [split_of(str(s or "")) or 0 for s in values["split"]] if "split" in values else [where] * rows
+        split += encode_splits(values["split"], file.name) if "split" in values else [where] * rows
         group += values.get("group", [None] * rows)
         paths += _paths(table, column, file) if has_path else [f"{file.name}#{row}" for row in range(rows)]
         counts.append(rows)
