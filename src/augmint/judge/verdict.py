@@ -192,7 +192,9 @@ def points(value: float, sign: bool = True) -> str:
 
 def _tell(o: Outcome, contrast: Contrast, settings: JudgeSettings, several: bool) -> Outcome:
     """The outcome with its sentence in plain words."""
-    rival = contrast.rival.format(best="/".join(map(_short, o.rival.split("/"))))
+    names = [_short(name) for name in o.rival.split("/")]
+    best = names[0] if len(names) == 1 else f"{' or '.join(names)} (chosen {o.unit[:-1]} by {o.unit[:-1]})"
+    rival = contrast.rival.format(best=best)
     size = f"{points(o.mean)} points [{points(o.low, False)}, {points(o.high, False)}]"
     where = f" at {o.labels_per_class} labels per class" if several else ""
     evidence = f"in {o.draws} paired {o.unit if o.draws > 1 else o.unit[:-1]}{where}"

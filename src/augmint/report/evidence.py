@@ -5,6 +5,7 @@ evidence.hits(evidence.trials[0])      # bool [n_test]: which test images this t
 recompute(folder)                      # the table of arms from logits and manifest alone
 """
 
+import json
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -55,15 +56,15 @@ class Evidence:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names by label; a class that no image carries is called by its number."""
+        """Names by label; a class without a name is called by its number."""
+        path = self.folder / "manifest.parquet"
+        note = (pq.read_schema(path).metadata or {}).get(b"classes", b"[]") if path.exists() else b"[]"
+        names = dict(enumerate(json.loads(note)))
         pairs = zip(self.manifest["label"], self.manifest["class"], strict=False)
-        names = {label: name for label, name in pairs if label is not None and label >= 0 and name}
-        count = max([*names, *(self._outputs - 1 for _ in self.counted[:1])], default=-1) + 1
+        names |= {label: name for label, name in pairs if label is not None and label >= 0 and name}
+        outputs = self.logits(self.counted[0])[0].shape[1] if self.counted else 0
+        count = max(int(self.labels.max(initial=-1)) + 1, max(names, default=-1) + 1, outputs)
         return [str(names.get(i, f"class {i}")) for i in range(count)]
-
-    @property
-    def _outputs(self) -> int:
-        return int(self.logits(self.counted[0])[0].shape[1])
 
     @cached_property
     def trials(self) -> list[Trial]:

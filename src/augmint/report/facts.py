@@ -21,7 +21,7 @@ from augmint.config import JudgeSettings
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
 from augmint.measure.intervals import accuracy_interval
-from augmint.report.evidence import Evidence, Trial, by_arm, summary
+from augmint.report.evidence import SPLITS, Evidence, Trial, by_arm, summary
 from augmint.report.limits import limits
 
 SCHEMA = 1
@@ -89,7 +89,8 @@ def _data(evidence: Evidence) -> Facts:
         part["labelled" if known else "unlabelled"] += 1
         if known:
             classes[label][split] = classes[label].get(split, 0) + 1
-    return {"images": len(labels), "splits": counts, "classes": classes}
+    ordered = {name: counts[name] for name in (*SPLITS, *counts) if name in counts}
+    return {"images": len(labels), "splits": ordered, "classes": classes}
 
 
 def _evaluation(evidence: Evidence, settings: Facts) -> Facts:

@@ -5,8 +5,10 @@ svg = paired(facts)            # differences draw by draw, one panel a contrast
 Colours are Okabe and Ito's, told apart by colour-blind readers; words and shapes say the same again.
 """
 
+import html
 import io
 import re
+import warnings
 from typing import Any
 
 import matplotlib
@@ -38,6 +40,7 @@ STYLE: Any = {  # matplotlib names every key in its types
     "ytick.color": INK,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
+    "text.parse_math": False,  # a class may be called "$"
 }
 
 
@@ -53,16 +56,17 @@ def _grid(count: int, columns: int, width: float, height: float) -> tuple[Figure
 def _svg(figure: Figure, title: str) -> str:
     """The figure as an <svg> that scales with its column and follows the page's text colour."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the page's own fonts draw the text
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    svg = re.sub(r' id="[a-zA-Z]+\d*_\d+"', "", svg)  # matplotlib numbers its groups anew in every figure
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # matplotlib numbers its groups anew in every figure
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = svg.replace(INK, "currentColor").replace("'sans-serif'", "inherit").replace("sans-serif", "inherit")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
 
 
 def paired(facts: Facts) -> str:
@@ -73,8 +77,11 @@ def paired(facts: Facts) -> str:
     zone = 100 * facts["settings"].get("judge", {}).get("equivalence", 0.005)
     with matplotlib.rc_context(STYLE):
         figure, panels = _grid(len(outcomes), 3, 9.6, 3.1)
+        several = len({o["labels_per_class"] for o in outcomes}) > 1
         for axes, outcome in zip(panels, outcomes, strict=True):
             _differences(axes, outcome, zone)
+            if several:
+                axes.set_title(f"{outcome['labels_per_class']} labels per class", loc="right", fontsize=8)
         panels[0].set_ylabel("difference of accuracy (points)")
         ends = [v for axes in panels for v in axes.get_ylim()]
         for axes in panels:
@@ -98,8 +105,7 @@ def _differences(axes: Axes, o: Facts, zone: float) -> None:
     axes.set_xticks([*x[:: max(1, len(x) // 10)], end], [*map(str, x[:: max(1, len(x) // 10)]), "mean"], fontsize=8)
     axes.set_xlabel(f"label {o['unit'][:-1]}" if o["unit"] == "draws" else "fold")
     rival = o["rival"].replace("/", " / ") if len(o["rival"]) < 30 else "best policy of each fold"
-    at = f", {o['labels_per_class']} labels/class" if o["labels_per_class"] > 0 else ""
-    axes.set_title(f"{o['arm']} − {rival}{at}\n{o['verdict']}", fontsize=9)
+    axes.set_title(f"{o['arm']} −\n{rival}: {o['verdict']}", fontsize=9)
 
 
 def accuracies(facts: Facts) -> str:
@@ -113,7 +119,7 @@ def accuracies(facts: Facts) -> str:
             values = 100 * np.asarray(arm["accuracies"])
             colour = CYCLE[0] if arm["family"] == "scratch" else CYCLE[4]
             spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-            axes.plot(values, y + spread, "o" if arm["family"] == "scratch" else "s", color=colour, ms=3.5, alpha=0.55)
+            axes.plot(values, y + spread, "o" if arm["family"] == "scratch" else "s", color=colour, ms=3.5, alpha=0.7)
             axes.vlines(values.mean(), y - 0.36, y + 0.36, color=colour, lw=3)
         axes.set_yticks(range(len(arms)), [a["arm"] for a in arms])
         axes.invert_yaxis()

@@ -52,11 +52,12 @@ def html(facts: Facts, gallery: Gallery | None = None) -> str:
     """The page of these facts."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     environment.globals.update(
-        {name: getattr(words, name) for name in ("label", "percent", "spread", "duration", "memory")}
+        {name: getattr(words, name) for name in ("label", "percent", "spread", "duration", "memory", "tally")}
     )
-    text = environment.get_template("page.html.jinja").render(**_context(facts, gallery), sections=[])
+    template, context = environment.get_template("page.html.jinja"), _context(facts, gallery)
+    text = template.render(**context, sections=[])
     present = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in text]
-    return environment.get_template("page.html.jinja").render(**_context(facts, gallery), sections=present)
+    return template.render(**context, sections=present)
 
 
 def _context(facts: Facts, gallery: Gallery | None) -> dict[str, Any]:

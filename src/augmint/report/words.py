@@ -63,12 +63,20 @@ def memory(count: int | None) -> str:
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 
+def tally(outcome: dict[str, Any]) -> str:
+    """'Better in 7, equal in 1 and worse in 2 of 10 draws'."""
+    d = outcome["differences"]
+    better, worse = sum(v > 0 for v in d), sum(v < 0 for v in d)
+    equal = f", equal in {len(d) - better - worse}" if len(d) > better + worse else ""
+    return f"Better in {better}{equal} and worse in {worse} of {len(d)} {outcome['unit']}"
+
+
 def setting(facts: dict[str, Any]) -> str:
     """How the arms were compared, in one line."""
     e = facts["evaluation"]
     if e["kind"] == "none":
         return "no finished trials"
-    labels = f"{e['labels_per_class']} labels per class" if e["labels_per_class"] else "all labels there are"
+    labels = f"{e['labels_per_class']} labels per class" if e["labels_per_class"] else "all given labels"
     tests = f"{e['test_images'][-1]:,} test images"
     if e["kind"] == "folds":
         return f"{labels}, {e['units']} cross-validation folds, about {tests} each"

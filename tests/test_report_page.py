@@ -1,0 +1,150 @@
+"""The page: whole, self-contained, readable by machines, and safe with odd names."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from augmint.report import collect, write
+from augmint.report.page import SECTIONS, html
+from augmint.report.pictures import picture
+from fake_run import make_run
+
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Checks that every element is closed, and collects ids, images and outside references."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.outside: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        if tag == "img":
+            self.images.append(values)
+        for name in ("src", "href", "xlink:href"):
+            target = values.get(name) or "#"
+            if not target.startswith(("#", "data:", "report.json")):
+                self.outside.append(target)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(make_run(tmp_path_factory.mktemp("page") / "run"))
+
+
+def test_the_page_is_whole_and_needs_nothing_else(page: Path) -> None:
+    text = page.read_text()
+    reader = Reader(text)
+    assert reader.open == []
+    assert reader.outside == []
+    assert "script" not in reader.tags
+    assert "url(http" not in text
+    assert len(reader.ids) == len(set(reader.ids))
+    assert set(SECTIONS) <= set(reader.ids)
+
+
+def test_pictures_have_words_and_figures_have_names(page: Path) -> None:
+    text = page.read_text()
+    reader = Reader(text)
+    assert len(reader.images) == 10 + 80 + 2 * 16 + 24
+    assert all(image["alt"] for image in reader.images)
+    names = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
+    assert len(names) == len(set(names)) == 8
+    assert "#123456" not in text
+
+
+def test_the_verdict_comes_first_in_words_and_sign(page: Path) -> None:
+    facts = json.loads(page.with_name("report.json").read_text())
+    text = page.read_text()
+    assert facts["schema"] == 1
+    for outcome in facts["verdict"]:
+        assert outcome["sentence"].replace("'", "&#39;") in text
+    assert text.index(facts["verdict"][0]["sentence"]) < text.index('id="arms"')
+    assert "▲ helped" in text
+    assert "Limits" in text
+
+
+def test_written_again_it_is_the_same(page: Path) -> None:
+    before = page.read_bytes()
+    assert write(page.parent.parent).read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["folds", "bare"])
+def test_other_kinds_of_runs_have_a_page(kind: str, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", kind)
+    (folder / "metrics.jsonl").unlink(missing_ok=True)  # figures take most of the time
+    text = write(folder).read_text()
+    assert Reader(text).open == []
+    assert ("Fold by fold" in text) == (kind == "folds")
+
+
+def test_without_minting_its_sections_are_absent(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", minted=False)
+    (folder / "metrics.jsonl").unlink()
+    reader = Reader(write(folder).read_text())
+    assert not {"minted", "copies", "rejected"} & set(reader.ids)
+    assert reader.images == []
+
+
+def test_odd_names_do_no_harm(page: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a & <b>"
+    shutil.copytree(page.parent.parent, folder)
+    (folder / "metrics.jsonl").unlink()
+    table = pq.read_table(folder / "manifest.parquet").to_pydict()
+    names = {"zero": "<script>alert(1)</script>", "one": "$x$", "two": "猫", "three": 'a"&b'}
+    table["class"] = [names.get(n, n) for n in table["class"]]
+    pq.write_table(pa.table(table), folder / "manifest.parquet")
+    text = write(folder).read_text()
+    assert Reader(text).open == []
+    assert "<script" not in text
+    assert "猫" in text
+    assert "<h1>a &amp; &lt;b&gt;</h1>" in text
+
+
+def test_many_classes_show_the_hardest(page: Path) -> None:
+    facts = collect(page.parent.parent)
+    facts["curves"] = {"stages": {}, "arms": {}}
+    cell = {"low": 0.0, "high": 1.0, "images": 5}
+    facts["per_class"] = {
+        "classes": [f"kind {i}" for i in range(100)],
+        "arms": {"encoder": [{**cell, "accuracy": i / 100} for i in range(100)]},
+    }
+    text = html(facts)
+    assert "kind 39<" in text
+    assert "kind 40<" not in text
+    assert "hardest of 100 classes" in text
+
+
+def test_pictures_are_enlarged_by_whole_factors_and_large_ones_reduced() -> None:
+    small = picture(np.zeros((1, 28, 20), np.uint8))
+    assert (small.width, small.height) == (40, 56)
+    large = picture(np.zeros((3, 300, 150), np.uint8))
+    assert (large.width, large.height) == (48, 96)
+    assert large.uri.startswith("data:image/png;base64,")

@@ -1,0 +1,50 @@
+"""The verdict in the terminal, and numbers in words."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from augmint.report import collect
+from augmint.report.text import render
+from augmint.report.words import duration, memory
+from fake_run import make_run
+
+
+def printed(folder: Path, width: int = 110) -> str:
+    console = Console(width=width, no_color=True)
+    with console.capture() as capture:
+        console.print(render(collect(folder)))
+    return capture.get()
+
+
+def test_table_and_sentences_for_the_terminal(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    text = printed(folder)
+    facts = collect(folder)
+    for arm in facts["arms"]:
+        line = next(line for line in text.splitlines() if arm["arm"] + " " in line)
+        assert f"{100 * arm['mean']:.1f} ± {100 * arm['std']:.1f}" in line
+    flat = " ".join(text.split())
+    assert all(outcome["sentence"] in flat for outcome in facts["verdict"])
+    assert "10 labels per class, 10 label draws, 360 test images" in flat
+
+
+def test_a_run_without_trials_prints_too(tmp_path: Path) -> None:
+    assert "no finished trials" in printed(make_run(tmp_path / "bare", "bare"))
+
+
+def test_narrow_terminals_keep_the_numbers(tmp_path: Path) -> None:
+    assert "±" in printed(make_run(tmp_path / "run"), width=60)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.42, "0.4 s"), (59.4, "59 s"), (59.8, "1 min 00 s"), (431, "7 min 11 s"), (7500, "2 h 05 min"), (None, "–")],
+)
+def test_durations(seconds: float | None, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_memory() -> None:
+    assert (memory(740 * 2**20), memory(int(1.25 * 2**30)), memory(0)) == ("740 MiB", "1.2 GiB", "–")
