@@ -5,11 +5,12 @@ Console().print(render(facts))
 
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from augmint.report.words import FAMILIES, SIGNS, duration, label, setting, spread
+from augmint.report.words import SIGNS, duration, label, setting, spread
 
 STYLES = {"helped": "bold green", "hurt": "bold red", "equivalent": "bold blue", "undecided": "bold yellow"}
 
@@ -22,9 +23,9 @@ def render(facts: dict[str, Any]) -> RenderableType:
 def table(facts: dict[str, Any]) -> Table:
     """Arms with accuracy (mean ± standard deviation over draws or folds), number of trials and seconds."""
     kind = facts["evaluation"]["kind"]
-    found = Table(title=setting(facts), title_justify="left", title_style="", pad_edge=False)
+    found = Table(title=setting(facts), title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
     found.add_column("arm", no_wrap=True)
-    found.add_column("", overflow="fold")
+    found.add_column("", style="dim", overflow="fold")
     found.add_column("accuracy %", justify="right", no_wrap=True)
     found.add_column(kind if kind != "none" else "trials", justify="right")
     found.add_column("time", justify="right", no_wrap=True)
@@ -33,8 +34,7 @@ def table(facts: dict[str, Any]) -> Table:
         if family not in (None, row["family"]):
             found.add_section()
         family = row["family"]
-        words = f"{FAMILIES.get(family, family)}: {label(row['arm'])}"
-        found.add_row(row["arm"], words, spread(row), str(row["n"]), duration(row["seconds"]))
+        found.add_row(row["arm"], label(row["arm"]), spread(row), str(row["n"]), duration(row["seconds"]))
     return found
 
 
