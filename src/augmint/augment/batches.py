@@ -1,5 +1,6 @@
 """What policies are made of: the type of a policy, the way from uint8 to float, and random boxes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -29,8 +30,8 @@ def on_images(change: Callable[[Tensor, Draws], Tensor]) -> Augment:
 
     def augment(batch: Batch, draws: Draws) -> Batch:
         images = batch.images
-        size = max(8, _CACHED // max(1, images[0].numel())) if len(images) and not images.is_cuda else len(images)
-        if len(images) <= size:
+        size = max(8, _CACHED // max(1, math.prod(images.shape[1:])))
+        if images.device.type != "cpu" or 0 < len(images) <= size:
             return replace(batch, images=change(as_float(images), draws))
         out = torch.empty(images.shape, device=images.device)
         for first in range(0, len(images), size):

@@ -48,7 +48,7 @@ def _apply(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
     across = torch.bmm(images.reshape(count, channels * height, width), columns.transpose(1, 2))
     if channels == 1:
         return torch.bmm(rows, across)[:, None]
-    return torch.matmul(rows[:, None], across.view(count, channels, height, -1))
+    return torch.matmul(rows[:, None], across.view(count, channels, height, columns.shape[1]))
 
 
 def crop(
