@@ -70,27 +70,30 @@ class ImageGeneratorSettings(Strict):
     """Images → conditional image generator (SYSTEM 4 and 5)."""
 
     enabled: bool = True
-    width: Positive = 24
+    width: Positive = 32  # of G
+    d_width: Positive = 32
     noise: Positive = 64
     latent: Positive = 128
-    images: Positive = 120_000
+    images: Positive = 250_000
     batch: Positive = 64
-    discriminators: tuple[Literal["image", "pair", "projection"], ...] = ("pair",)
+    discriminators: tuple[Literal["image", "pair", "siamese", "projection"], ...] = ("pair",)
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"
-    lambda_: NonNegative = 1.0  # weight of the adversarial term in G's objective
+    lambda_: NonNegative = 0.1  # weight of the adversarial term in G's objective
     beta: NonNegative = 0.0  # weight of the constraint on D
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0  # the margin is 1 - delta
     farthest: Literal["generated", "uniform", "farthest", "semi_hard"] = "semi_hard"
-    reconstruction: NonNegative = 0.0
-    diversity: NonNegative = 1.0
-    consistency: NonNegative = 0.0
+    reconstruction: NonNegative = 1.0  # of a real neighbour from the parent and the neighbour's code
+    prior: NonNegative = 0.05  # how closely those codes have to follow N(0, 1), within the reconstruction term
+    consistency: NonNegative = 0.0  # the noise has to be found again in the child
+    diversity: NonNegative = 0.0  # children of one parent have to differ as much as real neighbours do
+    augment: NonNegative = 1.0  # strength of what D's images undergo
     neighbours: Positive = 10  # real pairs: an image and one of its nearest in the representation
     spectral_norm: bool = True
     init: Literal["default", "normal002"] = "default"
     ema: Fraction = 0.998
     d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
-    g_optimiser: OptimiserSettings = OptimiserSettings(lr=2e-4)
+    g_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
 
 
 class FeatureGeneratorSettings(Strict):
@@ -108,6 +111,7 @@ class FeatureGeneratorSettings(Strict):
     beta: NonNegative = 0.0
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0
+    farthest: Literal["generated", "uniform", "farthest", "semi_hard"] = "semi_hard"
     neighbours: Positive = 10
     spectral_norm: bool = True
     init: Literal["default", "normal002"] = "default"
@@ -129,6 +133,7 @@ class MintSettings(Strict):
     parents_per_class: Positive = 300  # surest unlabelled parents under propagated labels
     children: Positive = 2  # drawn per parent
     per_parent: Positive = 4  # at most this many kept per parent
+    per_class: Positive = 1000  # at most this many kept per class
     realness: tuple[float, float] = (0.05, 0.95)  # quantiles of D on real images between which D must score a child
     agreement: NonNegative = 0.5  # the independent classifier gives the inherited label at least this probability
     copy_quantile: Fraction = 0.01  # nearer to a real image than this quantile of real nearest distances = a copy

@@ -1,0 +1,24 @@
+"""Generator → kept samples with their trail.
+
+    thresholds = thresholds_from(generator, pool, features, settings.mint, seed)
+    minted = mint_images(generator, pool, parents, labels, classifier, settings.mint, seed, thresholds)
+    export(minted, pool, run_folder)                   # minted/<class>/*.png + metadata.parquet
+
+draw.py makes candidates, filters.py rejects, export.py writes what is left and why.
+"""
+
+from augmint.mint.export import export
+from augmint.mint.features import FeatureThresholds, feature_thresholds, mint_features
+from augmint.mint.images import Minted, mint_images
+from augmint.mint.thresholds import Thresholds, thresholds_from
+
+__all__ = [
+    "FeatureThresholds",
+    "Minted",
+    "Thresholds",
+    "export",
+    "feature_thresholds",
+    "mint_features",
+    "mint_images",
+    "thresholds_from",
+]

@@ -1,0 +1,100 @@
+"""How far images are from each other: root mean square difference of the pixels, 0 … 1.
+
+    distances, rows = nearest_images(minted, pool)             # to the nearest real image
+    own = to_parents(minted, pool, parent_rows)
+    earlier = to_earlier(minted, counts)                       # among themselves
+
+0.08 says: pixels differ by 8 % of the range. Candidates are found on images reduced to at most 256
+numbers (exact neighbours there), then measured at full size. Reduced distances never exceed full ones, so
+what is missed can only lie beyond the candidates: never a copy, sometimes a tie in the crowd. Ten times
+faster than full size, and no copy of the pool in float32.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from augmint.data.table import ImageTable
+from augmint.measure.knn import nearest
+
+NUMBERS = 256  # that a reduced image has at most
+CANDIDATES = 16
+BLOCK = 512
+
+
+def reduced(images: Tensor) -> Tensor:
+    """uint8 [N, C, H, W] → float32 [N, at most 256] in 0 … 1: means over squares of the smallest size that does."""
+    count, channels, height, width = images.shape
+    side = 1
+    while side < max(height, width) and channels * -(-height // side) * -(-width // side) > NUMBERS:
+        side += 1
+    parts = [
+        F.avg_pool2d(F.pad(part.float(), (0, -width % side, 0, -height % side)), side).flatten(1).div_(255)
+        for part in torch.split(images, 4096)
+    ]
+    return torch.cat(parts) if parts else torch.zeros((count, NUMBERS))
+
+
+def reduced_pool(pool: ImageTable) -> Tensor:
+    """`reduced` of all images of a table, read part by part."""
+    return torch.cat([reduced(pool.gather(rows, "cpu")) for rows in torch.split(torch.arange(len(pool)), 4096)])
+
+
+def rms(a: Tensor, b: Tensor) -> Tensor:
+    """float32 [N] of uint8 [N, C, H, W] twice: root mean square difference, 0 … 1."""
+    return (a.float() - b.float()).flatten(1).square().mean(1).sqrt() / 255
+
+
+def to_parents(images: Tensor, pool: ImageTable, parent_rows: Tensor) -> Tensor:
+    """float32 [N]: distance of each image to its own parent."""
+    parts = [rms(images[i], pool.gather(parent_rows[i], "cpu")) for i in torch.split(torch.arange(len(images)), 4096)]
+    return torch.cat([torch.zeros(0), *parts])
+
+
+def nearest_images(images: Tensor, pool: ImageTable, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """float32 [N] distance and int64 [N] row of the nearest image of `pool` to each of `images` uint8.
+
+    `own` (rows of `images` in the pool): an image is not its own neighbour, and neither is an exact copy of
+    it in the pool; inf where nothing else is left.
+    """
+    if len(images) == 0:
+        return torch.zeros(0), torch.zeros(0, dtype=torch.int64)
+    count = min(CANDIDATES, len(pool))
+    _, rows = nearest(reduced(images), reduced_pool(pool), count)
+    measured = []
+    for part in torch.split(torch.arange(len(images)), BLOCK):
+        others = pool.gather(rows[part].flatten(), "cpu")
+        distances = rms(images[part].repeat_interleave(count, 0), others).view(-1, count)
+        if own is not None:
+            distances[(rows[part] == own[part, None]) | (distances == 0)] = torch.inf
+        measured.append(distances.min(1))
+    best = torch.cat([found.indices for found in measured])
+    return torch.cat([found.values for found in measured]), rows[torch.arange(len(rows)), best]
+
+
+def _before(small: Tensor, start: int, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of the likely nearest counted images before each image of the block at `start`, and which are valid."""
+    block, counted = small[start : start + BLOCK], counts[start : start + BLOCK]
+    index = torch.arange(len(block))
+    inside = torch.cdist(block, block).masked_fill((index[:, None] <= index) | ~counted, torch.inf)
+    closest = inside.topk(min(CANDIDATES, len(block)), largest=False)
+    rows, valid = closest.indices + start, closest.values.isfinite()
+    before = torch.nonzero(counts[:start])[:, 0]
+    if len(before) == 0:
+        return rows, valid
+    found = before[nearest(block, small[before], min(CANDIDATES, len(before)))[1]]
+    return torch.cat([rows, found], 1), torch.cat([valid, torch.ones_like(found, dtype=torch.bool)], 1)
+
+
+def to_earlier(images: Tensor, counts: Tensor) -> Tensor:
+    """float32 [N]: distance of each image to the nearest one before it for which `counts` (bool [N]) is true.
+
+    inf where there is none.
+    """
+    small, found = reduced(images), [torch.zeros(0)]
+    for start in range(0, len(images), BLOCK):
+        rows, valid = _before(small, start, counts)
+        own = images[start : start + BLOCK].repeat_interleave(rows.shape[1], 0)
+        distances = rms(own, images[rows.flatten()]).view(rows.shape)
+        found.append(distances.masked_fill(~valid, torch.inf).amin(1))
+    return torch.cat(found)

@@ -1,0 +1,82 @@
+"""Children of parent rows, addressed so that batches, shards and order cannot change them.
+
+    made = draw(generator, pool, rows, children=2, seed=0)       # uint8 [2 * len(rows), C, H, W]
+
+The noise of a child hashes (seed, "mint", child number, row of the parent). The generator always sees
+full batches of one size, so even the rounding is the same whatever shard a parent stands in: minting
+`rows[:n]` and `rows[n:]` apart gives the same images as minting `rows` at once.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from augmint.augment import policy
+from augmint.data.table import Batch, ImageTable
+from augmint.errors import UsageError
+from augmint.seeding import Draws
+
+STREAM = "mint"
+BATCH = 512
+MIXING = ("mixup", "cutmix")  # they would give a child a second parent
+
+
+class Generator(Protocol):
+    """What minting asks of a generator of images or of features; both answer on the CPU."""
+
+    def generate(self, images: Tensor, draws: Draws, /) -> Tensor:
+        """One child of each parent; same shape and type."""
+        ...
+
+    def realness(self, images: Tensor, parents: Tensor, /) -> Tensor:
+        """float32 [N]: D's logit of (child, parent)."""
+        ...
+
+
+def full_batches(rows: Tensor, batch: int = BATCH) -> Iterator[tuple[Tensor, int]]:
+    """`rows` in parts of exactly `batch`, the last filled up by repeating rows; and how many count."""
+    for part in torch.split(rows, batch):
+        yield part.repeat(-(-batch // len(part)))[:batch], len(part)
+
+
+def numbered(rows: Tensor, children: int) -> tuple[Tensor, Tensor]:
+    """Parent row and child number of every candidate, int64 [children * len(rows)]: first all first children."""
+    return rows.repeat(children), torch.arange(children).repeat_interleave(len(rows))
+
+
+def post_process(name: str) -> Callable[[Tensor, Draws], Tensor]:
+    """The policy `name` on uint8 images, uint8 again. UsageError for one that mixes images."""
+    if name in MIXING:
+        raise UsageError(f"mint.post={name} mixes images of several classes; choose a policy that does not")
+    augment = policy(name)
+
+    def apply(images: Tensor, draws: Draws) -> Tensor:
+        changed = augment(Batch(images), draws.fork("post")).images
+        return (changed.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    return apply
+
+
+def draw(generator: Generator, pool: ImageTable, rows: Tensor, children: int, seed: int, post: str = "none") -> Tensor:
+    """uint8 [children * len(rows), C, H, W], in the order of `numbered`; `rows` int64 of `pool`."""
+    finish = None if post == "none" else post_process(post)
+    made = torch.empty((children * len(rows), *pool.shape), dtype=torch.uint8)
+    done = 0
+    for child in range(children):
+        for part, count in full_batches(rows):
+            draws = Draws(seed, STREAM, child, part)
+            images = generator.generate(pool.gather(part, "cpu"), draws).cpu()
+            made[done : done + count] = (finish(images, draws) if finish else images)[:count]
+            done += count
+    return made
+
+
+def judge(score: Callable[[Tensor, Tensor], Tensor], images: Tensor, pool: ImageTable, parent_rows: Tensor) -> Tensor:
+    """float32 [N]: `score` (such as a generator's realness) of images and their parents, batch by batch."""
+    found = [torch.zeros(0)]
+    for part, count in full_batches(torch.arange(len(images))):
+        parents = pool.gather(parent_rows[part], "cpu")
+        found.append(score(images[part], parents).float().cpu()[:count])
+    return torch.cat(found)

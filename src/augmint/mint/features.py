@@ -1,0 +1,82 @@
+"""Mint features: children of the features of labelled (and surest) rows, kept if they could be real.
+
+    made, labels = mint_features(generator, features, rows, labels, settings.mint, seed=0)
+
+A feature is kept if D scores it as it scores real pairs and if it lies as far from its nearest real
+feature as real ones do from each other: neither a copy nor off the map.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from augmint.config import MintSettings
+from augmint.errors import InputError
+from augmint.measure.knn import nearest
+from augmint.mint.draw import STREAM, Generator, full_batches, numbered
+from augmint.mint.thresholds import bounds, real_pairs
+from augmint.seeding import Draws
+
+
+@dataclass(frozen=True)
+class FeatureThresholds:
+    """D's logits and the distances to the nearest real feature between which a child must lie."""
+
+    realness_low: float
+    realness_high: float
+    near: float
+    far: float
+
+
+def feature_thresholds(generator: Generator, features: Tensor, settings: MintSettings, seed: int) -> FeatureThresholds:
+    """What real features [N, D] score; label-free, so one result serves all label draws."""
+    rows, others = real_pairs(features, seed)
+    low, high = bounds(generator.realness(features[others], features[rows]), settings.realness)
+    distances, found = nearest(features[rows], features, 2)
+    own = (found.cpu() == rows[:, None]) | (distances.cpu() == 0)  # an exact duplicate says nothing of distance
+    distances = distances.cpu().masked_fill(own, torch.inf).amin(1)
+    finite = distances[distances.isfinite()]
+    if len(finite) == 0:
+        return FeatureThresholds(low, high, 0.0, torch.inf)
+    near, far = bounds(finite, (settings.copy_quantile, 1 - settings.copy_quantile))
+    return FeatureThresholds(low, high, near, far)
+
+
+def _draw(generator: Generator, features: Tensor, rows: Tensor, children: int, seed: int) -> Tensor:
+    """float32 [children * len(rows), D], in the order of `numbered`."""
+    made = [
+        generator.generate(features[part], Draws(seed, STREAM, child, part))[:count].cpu()
+        for child in range(children)
+        for part, count in full_batches(rows)
+    ]
+    return torch.cat([features[:0].cpu(), *made])
+
+
+def mint_features(
+    generator: Generator,
+    features: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    settings: MintSettings,
+    seed: int,
+    thresholds: FeatureThresholds | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`settings.features_per_label` children of each of `rows` (int64 [P]) of `features` float [N, D], those kept.
+
+    Returns float32 [M, D] and int64 [M], the labels inherited from `labels` [P]; M may be 0. `thresholds`
+    spare measuring the real features again. InputError if rows, labels and features do not fit.
+    """
+    if len(rows) != len(labels):
+        raise InputError(f"{len(rows)} rows with {len(labels)} labels; give one label for each")
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(features):
+        raise InputError(f"rows lie between 0 and {len(features) - 1}; found {int(rows.max())}")
+    t = thresholds or feature_thresholds(generator, features, settings, seed)
+    made = _draw(generator, features, rows, settings.features_per_label, seed)
+    parents, _ = numbered(rows, settings.features_per_label)
+    if len(made) == 0:
+        return made, labels[:0]
+    realness = generator.realness(made, features[parents]).cpu()
+    distances = nearest(made, features.cpu(), 1)[0][:, 0]
+    kept = (realness >= t.realness_low) & (realness <= t.realness_high) & (distances >= t.near) & (distances <= t.far)
+    return made[kept], labels.repeat(settings.features_per_label)[kept]
