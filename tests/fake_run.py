@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
@@ -60,6 +61,7 @@ def make_run(folder: Path, kind: str = "draws", count: int = 10, minted: bool = 
     (folder / "final" / "final.json").write_text(json.dumps(final))
     if minted:
         _minted(folder, digits.images, digits.target)
+        _snapshots(folder, digits.images)
     return folder
 
 
@@ -205,6 +207,7 @@ def _minted(folder: Path, images: Array, labels: Array) -> None:
         "rejected_reasons": [reasons[int(r)] for r in rng.integers(0, 6, 24)],
         "counts": {},
         "real_distances": {q: 0.2 + float(q) for q in quantiles},
+        "nearest_is_parent": 0.31,
         "minted_distances": {q: 0.35 + 0.8 * float(q) for q in quantiles},
     }
     tensors = {
@@ -217,6 +220,15 @@ def _minted(folder: Path, images: Array, labels: Array) -> None:
     }
     contiguous = {k: v.contiguous() for k, v in tensors.items()}
     save_file(contiguous, folder / "minted" / "gallery.safetensors", metadata={"facts": json.dumps(facts)})
+
+
+def _snapshots(folder: Path, images: Array) -> None:
+    for i, seen in enumerate((1000, 20000, 40000, 60000, 96000)):
+        noisy = images[:100] + generator("snapshots", i).normal(0, 8 - 2 * i if i < 4 else 0.5, (100, 8, 8))
+        sheet = noisy.reshape(10, 10, 8, 8).swapaxes(1, 2).reshape(80, 80).clip(0, 16) * 15.9
+        image = Image.fromarray(sheet.astype(np.uint8)).resize((320, 320), Image.Resampling.NEAREST)
+        image.save(folder / "stages" / "generate-image" / "0123456789ab-0" / f"fakes_{seen}.png")
+    (folder / "stages" / "generate-image" / "0123456789ab-0" / "fakes_9.png").write_text("broken")
 
 
 if __name__ == "__main__":

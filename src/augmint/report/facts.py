@@ -254,6 +254,7 @@ def _minted(folder: Path, classes: list[str]) -> Facts | None:
         "classes": by_class,
         "real_distances": gallery.get("real_distances"),
         "minted_distances": gallery.get("minted_distances"),
+        "nearest_is_parent": gallery.get("nearest_is_parent"),
     }
 
 

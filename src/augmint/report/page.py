@@ -4,6 +4,7 @@ path = write(Path("runs/fashion"))     # runs/fashion/report/index.html, and rep
 """
 
 import json
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from markupsafe import Markup
 
 from augmint.report import figures, words
 from augmint.report.facts import Facts, collect
-from augmint.report.pictures import Gallery
+from augmint.report.pictures import Gallery, Picture, snapshots
 from augmint.train.checkpoint import atomic_write
 
 HERE = Path(__file__).parent
@@ -44,17 +45,18 @@ def write(folder: Path) -> Path:
     facts = collect(folder)
     page = folder / "report" / "index.html"
     atomic_write(page.with_name("report.json"), json.dumps(facts, indent=1, allow_nan=False))
-    atomic_write(page, html(facts, Gallery.read(folder)))
+    atomic_write(page, html(facts, Gallery.read(folder), snapshots(folder)))
     return page
 
 
-def html(facts: Facts, gallery: Gallery | None = None) -> str:
+def html(facts: Facts, gallery: Gallery | None = None, sheets: Sequence[Picture] = ()) -> str:
     """The page of these facts."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     environment.globals.update(
         {name: getattr(words, name) for name in ("label", "percent", "spread", "duration", "memory", "tally")}
     )
     template, context = environment.get_template("page.html.jinja"), _context(facts, gallery)
+    context["sheets"] = sheets
     text = template.render(**context, sections=[])
     present = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in text]
     return template.render(**context, sections=present)
@@ -96,7 +98,7 @@ def _machine(environment: Facts) -> str:
 def _figures(facts: Facts) -> dict[str, Any]:
     minted = facts["minted"] or {}
     real, own = minted.get("real_distances"), minted.get("minted_distances")
-    copies = figures.copy_distances(real, own) if isinstance(real, dict) and isinstance(own, dict) else ""
+    copies = figures.copy_distances(real, own) if real and own else ""
     return {
         "accuracies": Markup(figures.accuracies(facts)),
         "paired": Markup(figures.paired(facts)),

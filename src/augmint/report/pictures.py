@@ -21,6 +21,7 @@ from augmint.report.facts import gallery_facts
 LARGEST = 96  # pixels; larger images are reduced for the page
 SHOWN = 64  # pixels on the page that small images are brought up to, by a whole factor
 FAMILIES, CHILDREN, PAIRS, REJECTED = 24, 10, 24, 48
+SHEETS = 3  # first, middle and last of the generator's snapshots
 
 Pixels = NDArray[np.uint8]
 
@@ -72,6 +73,28 @@ def picture(pixels: Pixels, caption: str = "") -> Picture:
     factor = max(1, SHOWN // max(image.size))
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return Picture(uri, image.width * factor, image.height * factor, caption)
+
+
+def snapshots(folder: Path) -> list[Picture]:
+    """Sheets that the image generator drew during its training, earliest first; broken files are left out."""
+    found = {}
+    for path in (folder / "stages" / "generate-image").glob("*/fakes_*.png"):
+        number = path.stem.removeprefix("fakes_")
+        if number.isdigit():
+            found[int(number)] = path
+    numbers = sorted(found)
+    chosen = sorted({numbers[i * (len(numbers) - 1) // (SHEETS - 1)] for i in range(SHEETS)}) if numbers else []
+    return [p for n in chosen if (p := _sheet(found[n], f"after {n:,} images")) is not None]
+
+
+def _sheet(path: Path, caption: str) -> Picture | None:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except OSError:
+        return None
+    uri = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return Picture(uri, width, height, caption)
 
 
 def _caption(names: list[Any], index: int) -> str:
