@@ -1,0 +1,1 @@
+"""Images or features and their neighbours → generators that make more of them."""

@@ -1,0 +1,217 @@
+"""Features → a generator of more features: adversarial augmentation on top of an encoder.
+
+    generator = train_feature_generator(features, settings.generate.feature, compute, seed=0, stage=stage)
+    made = generator.generate(features[rows], Draws(seed=0, stream="mint", step=0, rows=rows))
+
+Forms by name (SYSTEM 4): "residual", h̃ = normalise(h + MLP([h, z])), stays near its parent; "noise" is the article's,
+z → 512 → BatchNorm → LeakyReLU(0.2) → feature size, tanh, and takes no parent. Inside, features are standardised
+with the mean and deviation of the training features.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from augmint import seeding
+from augmint.config import FeatureGeneratorSettings
+from augmint.errors import InputError
+from augmint.generate import losses
+from augmint.generate.game import Game, optimiser, update
+from augmint.generate.pairs import choose, neighbours, opposite
+from augmint.networks.average import Average
+from augmint.networks.discriminators import Discriminator, feature_discriminator
+from augmint.networks.initialise import initialise
+from augmint.seeding import Draws
+from augmint.train import Compute, Plan, StageDir, checkpoint, fit
+
+STREAM = "generate-feature"
+TANH_RANGE = 4.0  # standard deviations that the article's tanh can reach
+
+
+class Residual(nn.Module):
+    """h, z → h + MLP([h, z]), standardised features float [N, D]; the last layer starts small."""
+
+    def __init__(self, features: int, hidden: int, noise: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(features + noise, hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, features),
+        )
+
+    def forward(self, parents: Tensor, noise: Tensor) -> Tensor:
+        return parents + cast(Tensor, self.layers(torch.cat([parents, noise], 1))).float()
+
+
+class Noise(nn.Module):
+    """z → 512 → BatchNorm → LeakyReLU(0.2) → feature size, tanh: the article's; parents are not looked at."""
+
+    def __init__(self, features: int, hidden: int, noise: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(noise, hidden, bias=False), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, features)
+        )
+
+    def forward(self, parents: Tensor, noise: Tensor) -> Tensor:
+        return TANH_RANGE * cast(Tensor, self.layers(noise)).float().tanh()
+
+
+class Scale(nn.Module):
+    """Standardises features and undoes it; keeps unit length where the training features have it."""
+
+    mean: Tensor
+    deviation: Tensor
+    unit: Tensor
+
+    def __init__(self, features: Tensor) -> None:
+        super().__init__()
+        norms = features.norm(dim=1)
+        self.register_buffer("mean", features.mean(0))
+        self.register_buffer("deviation", features.std(0, correction=0).clamp(min=1e-6))
+        self.register_buffer("unit", ((norms - 1).abs().max() < 1e-3).float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.deviation
+
+    def undo(self, standard: Tensor) -> Tensor:
+        """Back to the encoder's scale, h̃ normalised if the encoder's features are."""
+        raw = standard * self.deviation + self.mean
+        return torch.where(self.unit > 0, nn.functional.normalize(raw, dim=1), raw)
+
+
+def _build(features: int, settings: FeatureGeneratorSettings, seed: int) -> tuple[nn.Module, nn.ModuleList]:
+    """G and its discriminator with the weights that `seed` stands for."""
+    form = Residual if settings.form == "residual" else Noise
+    judge = "feature-pair" if settings.form == "residual" else "feature"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeding.key(seed, STREAM, "init"))
+        network = form(features, settings.hidden, settings.noise)
+        initialise(network, settings.init)
+        made = feature_discriminator(judge, features, settings.hidden, settings.spectral_norm, settings.init)
+    return network, nn.ModuleList([made])
+
+
+@dataclass
+class FeatureGenerator:
+    """A trained generator with its discriminator; `seconds` of training."""
+
+    network: nn.Module
+    judges: nn.ModuleList
+    scale: Scale
+    settings: FeatureGeneratorSettings
+    compute: Compute
+    seconds: float = field(default=0.0)
+
+    @torch.inference_mode()
+    def generate(self, features: Tensor, draws: Draws) -> Tensor:
+        """float32 parents [N, D] → float32 [N, D] on the CPU, `draws` (N rows) hold the noise."""
+        parents = self.scale(self._check(features))
+        noise = draws.normal("noise", self.settings.noise).to(self.compute.device)
+        return self.scale.undo(self.network(parents, noise)).cpu()
+
+    @torch.inference_mode()
+    def realness(self, features: Tensor, parents: Tensor) -> Tensor:
+        """float32 [N, D] twice → float32 [N] on the CPU: D's logits."""
+        self.judges.eval()
+        pair = self.scale(self._check(features)), self.scale(self._check(parents))
+        return torch.stack([judge(*pair).float() for judge in self.judges]).mean(0).cpu()
+
+    def _check(self, features: Tensor) -> Tensor:
+        size = len(self.scale.mean)
+        if features.ndim != 2 or features.shape[1] != size:
+            raise InputError(
+                f"the generator works on features [N, {size}], not {list(features.shape)}; use its own encoder"
+            )
+        return features.to(self.compute.device).float()
+
+    def save(self, path: Path) -> None:
+        """One safetensors file."""
+        facts = {
+            "kind": "feature-generator",
+            "settings": self.settings.model_dump(mode="json"),
+            "seconds": self.seconds,
+        }
+        parts = {"network": self.network, "judges": self.judges, "scale": self.scale}
+        checkpoint.save(path, {**facts, **{name: part.state_dict() for name, part in parts.items()}})
+
+    @staticmethod
+    def load(path: Path, compute: Compute) -> "FeatureGenerator":
+        """What `save` wrote. InputError if it is something else."""
+        state: dict[str, Any] = checkpoint.load(path)
+        if state.get("kind") != "feature-generator":
+            raise InputError(f"{path} holds no feature generator; delete it to compute it again")
+        settings = FeatureGeneratorSettings.model_validate(state["settings"])
+        size = len(state["scale"]["mean"])
+        network, judges = _build(size, settings, 0)
+        scale = Scale(torch.zeros(2, size))
+        network.load_state_dict(state["network"])
+        judges.load_state_dict(state["judges"])
+        scale.load_state_dict(state["scale"])
+        placed = compute.place(network).eval(), compute.place(judges).eval(), compute.place(scale)
+        return FeatureGenerator(*placed, settings, compute, state["seconds"])
+
+
+class _Trainer:
+    """One step of D and one of G, in the form that `fit` calls."""
+
+    def __init__(self, features: Tensor, settings: FeatureGeneratorSettings, compute: Compute, seed: int) -> None:
+        self.settings, self.compute = settings, compute
+        self.near = neighbours(features, settings.neighbours).to(compute.device)
+        self.scale = compute.place(Scale(features))
+        with torch.no_grad():
+            self.features = self.scale(features.to(compute.device))
+        network, judges = _build(features.shape[1], settings, seed)
+        self.network = compute.place(network)
+        self.game = Game(settings, cast("list[Discriminator]", list(compute.place(judges))), compute)
+        self.optimiser = optimiser(self.network.parameters(), settings.g_optimiser)
+        self.average = Average(self.network, settings.ema)
+
+    def state(self) -> dict[str, Any]:
+        """What `fit` checkpoints."""
+        return {
+            "network": self.network,
+            "judges": self.game.judges,
+            "average": self.average,
+            "g_optimiser": self.optimiser,
+            "d_optimiser": self.game.optimiser,
+        }
+
+    def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
+        """D learns from G's children of these parents, then G from D."""
+        s = self.settings
+        parents = self.features[rows]
+        near = self.features[choose(self.near[rows], draws)]
+        twins = len(rows) // 2 if s.diversity else 0  # parents that get a second child
+        noise = torch.cat([draws.normal("noise", s.noise), draws.normal("twin", s.noise)[:twins]])
+        with self.compute.autocast():
+            made = self.network(torch.cat([parents, parents[:twins]]), noise)
+        children, second = made.split([len(parents), twins])
+        far = opposite(s.farthest, parents, draws)
+        mismatched = None if far is None else (near[far], parents)
+        metrics = self.game.d_step((near, parents), (children.detach(), parents), mismatched, draws.step)
+        loss = adversarial = self.game.g_loss((children, parents), (near, parents))
+        if twins:
+            wanted = (near - parents).abs().mean()
+            loss = loss + s.diversity * losses.diversity(children[:twins], second, wanted)
+        norm = update(self.network, loss, self.optimiser)
+        self.average.update(self.network)
+        return {**metrics, "g_loss": adversarial.detach(), "g_gradient": norm}
+
+
+def train_feature_generator(
+    features: Tensor, settings: FeatureGeneratorSettings, compute: Compute, seed: int, stage: StageDir | None = None
+) -> FeatureGenerator:
+    """Train on `features` float [N, D]; real pairs are neighbours in them.
+
+    InputError if there are fewer than 2, Diverged if a loss or weight is no longer finite.
+    """
+    trainer = _Trainer(features.float(), settings, compute, seed)
+    plan = Plan(settings.images, min(settings.batch, len(features)), seed, STREAM, compute.device)
+    seconds = fit(trainer.step, len(features), plan, trainer.state(), stage)
+    judges = trainer.game.judges.eval()
+    return FeatureGenerator(trainer.average.module, judges, trainer.scale, settings, compute, seconds)

@@ -1,0 +1,52 @@
+"""Who is paired with whom: real pairs (an image and a near one) and mismatched real pairs (x_j⊥ of the article).
+
+rows = neighbours(features, k=10)                          # int64 [N, 10], once
+near = choose(rows[chosen], draws)                         # int64 [B], real pairs: (chosen, near)
+far = opposite("semi_hard", features[chosen], draws)       # int64 [B], places in the batch
+"""
+
+import torch
+from torch import Tensor
+
+from augmint.errors import InputError, UsageError
+from augmint.measure.knn import nearest
+from augmint.seeding import Draws
+
+OPPOSITES = ("generated", "uniform", "farthest", "semi_hard")
+NEAR, MIDDLE = 0.25, 0.6  # semi-hard: between these quantiles of the distances in the batch
+
+
+def neighbours(features: Tensor, k: int) -> Tensor:
+    """int64 [N, k]: the k nearest other rows of `features` [N, D] (fewer if there are fewer rows)."""
+    if len(features) < 2:
+        raise InputError(f"{len(features)} images are too few to train a generator; give at least 2")
+    return nearest(features, features, min(k, len(features) - 1), exclude_self=True)[1]
+
+
+def choose(rows: Tensor, draws: Draws) -> Tensor:
+    """int64 [B]: one of each line of `rows` [B, k], at random."""
+    pick = draws.integers("neighbour", rows.shape[1])
+    return rows.gather(1, pick[:, None])[:, 0]
+
+
+def opposite(name: str, features: Tensor, draws: Draws) -> Tensor | None:
+    """int64 [B]: for each row of `features` [B, D] the place in the batch of a real image not to be paired with it.
+
+    "uniform": any other, as the article draws it; "farthest": as it describes it; "semi_hard": not so near
+    that it could be of the same class, and not so far that D learns nothing from it (after Schroff et al.,
+    FaceNet, CVPR 2015). "generated": None, D sees no mismatched pairs. UsageError lists the names.
+    """
+    if name not in OPPOSITES:
+        raise UsageError(f"farthest {name}: there is no such choice; choose one of {', '.join(OPPOSITES)}")
+    count = len(features)
+    if name == "generated" or count < 2:
+        return None
+    if name == "uniform":
+        here = torch.arange(count, device=features.device)
+        return (here + 1 + draws.integers("opposite", count - 1)) % count
+    order = torch.cdist(features, features).argsort(1)
+    if name == "farthest":
+        return order[:, -1]
+    first, last = max(1, int(NEAR * count)), max(2, int(MIDDLE * count))
+    pick = draws.integers("opposite", last, low=first)
+    return order.gather(1, pick[:, None])[:, 0]

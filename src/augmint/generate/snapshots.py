@@ -1,0 +1,51 @@
+"""Pictures of a generator while it learns: reals.png, then fakes_<images>.png, in the stage's folder.
+
+    snapshots = Snapshots(stage, table, seed, plan, generate)
+    fit(…, on_look=snapshots.look)
+
+Each row of a sheet is a real parent, followed by its children; parents and noise stay the same over the run.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from augmint.data.sheet import sheet
+from augmint.data.table import ImageTable
+from augmint.seeding import Draws, permutation
+from augmint.train import Plan, StageDir
+
+PARENTS, CHILDREN, SHEETS = 10, 9, 6
+
+
+class Snapshots:
+    """Writes a sheet about every sixth of the training."""
+
+    def __init__(
+        self,
+        stage: StageDir | None,
+        table: ImageTable,
+        seed: int,
+        plan: Plan,
+        generate: Callable[[Tensor, Draws], Tensor],
+    ) -> None:
+        self.stage, self.plan, self.generate, self.seed = stage, plan, generate, seed
+        self.every = max(1, plan.steps // SHEETS)
+        self.last = 0
+        if stage is not None:
+            order = permutation(len(table), seed, "snapshots")
+            self.parents = table.gather(order[:PARENTS]).cpu()
+            sheet(table.gather(order[: PARENTS * (CHILDREN + 1)]).cpu(), CHILDREN + 1).save(stage.folder / "reals.png")
+
+    def look(self, step: int) -> None:
+        """Called by `fit` now and then; writes when a sixth of the steps has passed, and at the end."""
+        if self.stage is None or (step - self.last < self.every and step < self.plan.steps):
+            return
+        self.last = step
+        images = self.parents.repeat_interleave(CHILDREN, 0)
+        draws = Draws(self.seed, "snapshots", 0, torch.arange(len(images)))
+        children = self.generate(images, draws).view(len(self.parents), CHILDREN, *images.shape[1:])
+        rows = torch.cat([self.parents[:, None], children], 1).flatten(0, 1)
+        seen = min(step * self.plan.batch, self.plan.images)
+        sheet(rows, CHILDREN + 1).save(self.stage.folder / f"fakes_{seen}.png")

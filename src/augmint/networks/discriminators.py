@@ -1,0 +1,192 @@
+"""Discriminators: is a candidate real, and does it belong to its anchor? Logits, above 0 for real.
+
+    judge = image_discriminator("pair", shape=(1, 28, 28), width=24)
+    logits = judge(images, parents)          # float 0 … 1 [N, C, H, W] twice → float [N]
+
+All are called with candidates and anchors; those with `pairs = False` do not look at the anchors. None of
+them but the article's head has BatchNorm: its logits would depend on what else is in the batch.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from augmint.errors import UsageError
+from augmint.networks.codec import ImageEncoder, Shape, pyramid
+from augmint.networks.initialise import initialise
+
+
+class Discriminator(nn.Module):
+    """candidates [N, …], anchors [N, …] → logits float [N]. `pairs`: it looks at the anchors."""
+
+    pairs: bool
+
+
+def _body(inner: int, shape: Shape, width: int) -> tuple[list[nn.Module], int]:
+    """Convolutions that halve the image until its side is under 8, then one more; and their output size."""
+    sizes = pyramid(shape[1:])
+    layers: list[nn.Module] = []
+    for level in range(len(sizes) - 1):
+        outer = width * 2 ** min(level, 2)
+        layers += [nn.Conv2d(inner, outer, 4 if level else 3, 2, 1), nn.LeakyReLU(0.2)]
+        inner = outer
+        if level:  # a 4 × 4 kernel rounds odd sizes down
+            layers.insert(-2, _Even())
+    layers += [nn.Conv2d(inner, 2 * inner, 3, 1, 1), nn.LeakyReLU(0.2)]
+    return layers, 2 * inner * sizes[-1][0] * sizes[-1][1]
+
+
+class _Even(nn.Module):
+    """Odd sides padded by one, so that halving rounds up as in `pyramid`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        return nn.functional.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
+
+
+class ImageDiscriminator(Discriminator):
+    """Convolutions, then a fully connected layer: real or generated (SYSTEM 4)."""
+
+    pairs = False
+
+    def __init__(self, shape: Shape, width: int) -> None:
+        super().__init__()
+        layers, size = _body(shape[0], shape, width)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
+
+    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(candidates * 2 - 1))[:, 0]
+
+
+class PairDiscriminator(Discriminator):
+    """The same on candidate and anchor stacked as channels: are both real and of one class?
+
+    Not symmetric: the anchor is always real, the candidate is what is judged.
+    """
+
+    pairs = True
+
+    def __init__(self, shape: Shape, width: int) -> None:
+        super().__init__()
+        layers, size = _body(2 * shape[0], shape, width)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
+
+    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(torch.cat([candidates, anchors], 1) * 2 - 1))[:, 0]
+
+
+class SiameseDiscriminator(Discriminator):
+    """One trunk for both images; logit = w·φ(x) + φ(x)·V φ(x′), after the projection discriminator
+    (Miyato & Koyama, "cGANs with projection discriminator", ICLR 2018) with an image as the condition."""
+
+    pairs = True
+
+    def __init__(self, shape: Shape, width: int, features: int = 128) -> None:
+        super().__init__()
+        layers, size = _body(shape[0], shape, width)
+        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, features), nn.LeakyReLU(0.2))
+        self.own = nn.Linear(features, 1)
+        self.match = nn.Linear(features, features, bias=False)
+
+    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        both = self.trunk(torch.cat([candidates, anchors]) * 2 - 1)
+        x, condition = both.chunk(2)
+        matched: Tensor = x * self.match(condition)
+        return cast(Tensor, self.own(x))[:, 0] + matched.sum(1)
+
+
+def article_head(features: int = 128) -> nn.Sequential:
+    """128 → 512 → BatchNorm → LeakyReLU(0.2) → 1, the article's (SYSTEM 4)."""
+    return nn.Sequential(
+        nn.Linear(features, 512, bias=False), nn.BatchNorm1d(512), nn.LeakyReLU(0.2), nn.Linear(512, 1)
+    )
+
+
+class ProjectionDiscriminator(Discriminator):
+    """The article's head on a projection of 128 numbers, which a convolutional network of its own makes.
+    BatchNorm inside: give it real and generated images in one call."""
+
+    pairs = False
+
+    def __init__(self, shape: Shape, width: int, features: int = 128) -> None:
+        super().__init__()
+        self.projection = ImageEncoder(shape, width, features)
+        self.head = article_head(features)
+
+    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.projection(candidates)))[:, 0]
+
+
+class FeatureDiscriminator(Discriminator):
+    """Three layers on a feature vector: real or generated."""
+
+    pairs = False
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = _mlp(features, hidden)
+
+    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(candidates))[:, 0]
+
+
+class FeaturePairDiscriminator(Discriminator):
+    """Three layers on candidate, anchor and their difference: both real and of one class?"""
+
+    pairs = True
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = _mlp(3 * features, hidden)
+
+    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(torch.cat([candidates, anchors, candidates - anchors], 1)))[:, 0]
+
+
+def _mlp(inner: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inner, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1)
+    )
+
+
+IMAGE: dict[str, Callable[[Shape, int], Discriminator]] = {
+    "image": ImageDiscriminator,
+    "pair": PairDiscriminator,
+    "siamese": SiameseDiscriminator,
+    "projection": ProjectionDiscriminator,
+}
+FEATURE: dict[str, Callable[[int, int], Discriminator]] = {
+    "feature": FeatureDiscriminator,
+    "feature-pair": FeaturePairDiscriminator,
+}
+
+
+def _finish(network: Discriminator, spectral: bool, init: str) -> Discriminator:
+    initialise(network, init)
+    if spectral:
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                spectral_norm(layer)
+    return network
+
+
+def image_discriminator(
+    name: str, shape: Shape, width: int, spectral: bool = True, init: str = "default"
+) -> Discriminator:
+    """By name: image, pair, siamese, projection. `spectral`: spectral normalisation on every layer
+    (Miyato et al., ICLR 2018). UsageError lists the names."""
+    if name not in IMAGE:
+        raise UsageError(f"discriminator {name}: there is no such discriminator; choose one of {', '.join(IMAGE)}")
+    return _finish(IMAGE[name](shape, width), spectral, init)
+
+
+def feature_discriminator(
+    name: str, features: int, hidden: int, spectral: bool = True, init: str = "default"
+) -> Discriminator:
+    """By name: feature, feature-pair. UsageError lists the names."""
+    if name not in FEATURE:
+        raise UsageError(f"discriminator {name}: there is no such discriminator; choose one of {', '.join(FEATURE)}")
+    return _finish(FEATURE[name](features, hidden), spectral, init)

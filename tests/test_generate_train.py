@@ -1,0 +1,191 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from augmint.config import FeatureGeneratorSettings, ImageGeneratorSettings, OptimiserSettings
+from augmint.data.table import ImageTable
+from augmint.errors import Diverged, InputError, UsageError
+from augmint.generate import pairs
+from augmint.generate.feature import FeatureGenerator, train_feature_generator
+from augmint.generate.image import ImageGenerator, train_image_generator
+from augmint.generate.rivals import gaussian_features
+from augmint.generate.views import together
+from augmint.seeding import Draws
+from augmint.train import Compute, RunDir
+
+CPU = Compute(torch.device("cpu"), bf16=False)
+SMALL = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, images=96, batch=16)
+FEATURES = FeatureGeneratorSettings(noise=8, hidden=16, images=128, batch=32)
+
+
+def table(images):
+    n = len(images)
+    nothing = torch.full((n,), -1)
+    names = np.array([str(i) for i in range(n)])
+    return ImageTable(
+        images, nothing, names, torch.zeros(n, dtype=torch.int8), nothing, torch.ones(n), ("a", "b"), names
+    )
+
+
+def rows(n, step=0):
+    return Draws(0, "test", step, torch.arange(n))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    pixels = torch.tensor(load_digits().images * 255 / 16).round().to(torch.uint8)[:200, None]
+    return table(pixels), pixels.flatten(1).float()
+
+
+def test_real_pairs_are_neighbours():
+    features = torch.tensor([[0.0], [1.0], [10.0], [11.5]])
+    assert pairs.neighbours(features, 1)[:, 0].tolist() == [1, 0, 3, 2]
+    assert pairs.neighbours(features, 10).shape == (4, 3)
+    near = torch.tensor([[1, 2], [3, 4], [5, 6]])
+    chosen = pairs.choose(near, rows(3))
+    assert all(c in line for c, line in zip(chosen, near, strict=True))
+    with pytest.raises(InputError, match="too few"):
+        pairs.neighbours(features[:1], 3)
+
+
+def test_opposites():
+    features = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    order = torch.cdist(features, features).argsort(1)
+    assert pairs.opposite("generated", features, rows(40)) is None
+    assert (pairs.opposite("uniform", features, rows(40)) != torch.arange(40)).all()
+    assert torch.equal(pairs.opposite("farthest", features, rows(40)), order[:, -1])
+    semi = pairs.opposite("semi_hard", features, rows(40))
+    place = (order == semi[:, None]).int().argmax(1)
+    assert place.min() >= 10 and place.max() < 24 and len(place.unique()) > 5
+    assert len(pairs.opposite("semi_hard", features[:2], rows(2))) == 2
+    with pytest.raises(UsageError, match="semi_hard"):
+        pairs.opposite("nearest", features, rows(40))
+
+
+def test_views_shift_both_of_a_pair_alike():
+    images = torch.rand(32, 2, 10, 20, requires_grad=True)
+    one, other = together([images, images * 0.5], rows(32))
+    torch.testing.assert_close(one * 0.5, other)
+    moved = [i for i in range(32) if not torch.allclose(one[i] / one[i].max(), images[i] / images[i].max())]
+    assert len(moved) > 16
+    one.sum().backward()
+    assert images.grad.shape == images.shape
+    assert together([images], rows(32), strength=0.0)[0] is images
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "adversarial", "constraint": "log_score", "beta": 0.1, "farthest": "generated"},
+        {"loss": "margin", "delta": 0.2, "farthest": "farthest", "d_optimiser": OptimiserSettings(name="sgd")},
+        {"loss": "relativistic", "beta": 0.5, "discriminators": ("image", "siamese")},
+        {"discriminators": ("projection",), "init": "normal002", "spectral_norm": False, "farthest": "uniform"},
+        {"reconstruction": 0.0, "g_optimiser": OptimiserSettings(name="rmsprop", lr=1e-4)},
+        {"diversity": 1.0, "consistency": 0.1, "g_optimiser": OptimiserSettings(name="adamw"), "augment": 0.0},
+    ],
+)
+def test_every_setting_trains(digits, changes):
+    pool, features = digits
+    settings = SMALL.model_copy(update={"images": 32, **changes})
+    generator = train_image_generator(pool, features, settings, CPU, seed=0)
+    children = generator.generate(pool.images[:5], rows(5))
+    assert children.shape == (5, 1, 8, 8) and children.dtype == torch.uint8
+    assert torch.isfinite(generator.realness(children, pool.images[:5])).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 9, 13)])
+def test_other_shapes(shape):
+    images = torch.randint(0, 256, (20, *shape), dtype=torch.uint8)
+    settings = SMALL.model_copy(update={"images": 20})
+    generator = train_image_generator(table(images), images.flatten(1).float(), settings, CPU, seed=0)
+    assert generator.generate(images, rows(20)).shape == images.shape
+
+
+def test_learns_digits(digits):
+    """Children keep their parent's looks, differ among each other, and D tells noise from digits."""
+    pool, features = digits
+    settings = SMALL.model_copy(update={"width": 8, "d_width": 8, "images": 6000, "ema": 0.99, "diversity": 1.0})
+    generator = train_image_generator(pool, features, settings, CPU, seed=0)
+    images = pool.images.float()
+    children = generator.generate(pool.images, rows(200)).float()
+    others = generator.generate(pool.images, rows(200, step=1)).float()
+    to_parent = (children - images).abs().mean()
+    to_stranger = (children - images[torch.arange(200).roll(7)]).abs().mean()
+    assert to_parent < 0.9 * to_stranger
+    assert (children - others).abs().mean() > 3
+    noise = torch.randint(0, 256, pool.images.shape, dtype=torch.uint8)
+    assert generator.realness(pool.images, pool.images).mean() > generator.realness(noise, pool.images).mean()
+
+
+def test_same_seed_same_generator_and_saved_equals_loaded(digits, tmp_path):
+    pool, features = digits
+    one, two = (train_image_generator(pool, features, SMALL, CPU, seed=3) for _ in range(2))
+    children = one.generate(pool.images[:8], rows(8))
+    assert torch.equal(children, two.generate(pool.images[:8], rows(8)))
+    parts = [one.generate(pool.images[i : i + 1], rows(8).select(torch.tensor([i]))) for i in range(8)]
+    assert (torch.cat(parts).int() - children.int()).abs().max() <= 1  # batch size: rounding alone
+    one.save(tmp_path / "g.safetensors")
+    loaded = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
+    assert torch.equal(children, loaded.generate(pool.images[:8], rows(8)))
+    kept = one.realness(children, pool.images[:8])
+    torch.testing.assert_close(kept, loaded.realness(children, pool.images[:8]))
+    with pytest.raises(InputError, match="no feature generator"):
+        FeatureGenerator.load(tmp_path / "g.safetensors", CPU)
+
+
+def test_snapshots_and_metrics_in_the_run_folder(digits, tmp_path):
+    pool, features = digits
+    with RunDir.open(tmp_path / "run", {}) as run:
+        stage = run.stage("generate-image", {}, 0)
+        train_image_generator(pool, features, SMALL, CPU, seed=0, stage=stage)
+        assert (stage.folder / "reals.png").exists() and (stage.folder / "fakes_96.png").exists()
+        line = (run.folder / "metrics.jsonl").read_text()
+    assert all(name in line for name in ("d_real", "d_fake", "d_gradient", "g_gradient"))
+
+
+def test_input_that_does_not_fit(digits):
+    pool, features = digits
+    with pytest.raises(InputError, match="same table"):
+        train_image_generator(pool, features[:-1], SMALL, CPU, seed=0)
+    generator = train_image_generator(pool, features, SMALL.model_copy(update={"images": 16}), CPU, seed=0)
+    with pytest.raises(InputError, match="uint8 images"):
+        generator.generate(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), rows(2))
+    wild = OptimiserSettings(name="sgd", lr=1e30)
+    with pytest.raises(Diverged):
+        train_image_generator(pool, features, SMALL.model_copy(update={"g_optimiser": wild}), CPU, seed=0)
+
+
+@pytest.mark.parametrize("form", ["residual", "noise"])
+def test_feature_generator(form, tmp_path):
+    features = 3 + 2 * torch.randn(100, 6, generator=torch.Generator().manual_seed(0))
+    settings = FEATURES.model_copy(update={"form": form})
+    generator = train_feature_generator(features, settings, CPU, seed=0)
+    made = generator.generate(features[:9], rows(9))
+    assert made.shape == (9, 6) and not torch.equal(made, generator.generate(features[:9], rows(9, step=1)))
+    generator.save(tmp_path / "f.safetensors")
+    loaded = FeatureGenerator.load(tmp_path / "f.safetensors", CPU)
+    assert torch.equal(made, loaded.generate(features[:9], rows(9)))
+    torch.testing.assert_close(generator.realness(made, features[:9]), loaded.realness(made, features[:9]))
+    with pytest.raises(InputError, match=r"features \[N, 6\]"):
+        generator.generate(features[:, :3], rows(100))
+
+
+def test_unit_features_stay_on_the_sphere():
+    features = torch.nn.functional.normalize(torch.randn(80, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+    made = train_feature_generator(features, FEATURES, CPU, seed=0).generate(features, rows(80))
+    torch.testing.assert_close(made.norm(dim=1), torch.ones(80))
+
+
+def test_gaussian_features_have_the_classes_means_and_the_shared_covariance():
+    rng = np.random.default_rng(0)
+    spread = np.array([[2.0, 0.9], [0.9, 1.0]])
+    points = np.concatenate([rng.multivariate_normal(m, spread, 3000) for m in ([0, 0], [30, 0])])
+    labels = np.repeat([0, 2], 3000)
+    hidden = np.where(rng.random(6000) < 0.5, -1, labels)
+    made, of = gaussian_features(torch.tensor(points), torch.tensor(hidden), 4000, seed=0, classes=3)
+    assert made.dtype == torch.float32 and of.unique().tolist() == [0, 2]
+    np.testing.assert_allclose(made[of == 2].mean(0).numpy(), points[hidden == 2].mean(0), atol=0.1)
+    np.testing.assert_allclose(np.cov(made[of == 0].T.numpy()), spread, atol=0.15)
+    with pytest.raises(InputError, match="no label"):
+        gaussian_features(torch.zeros(3, 2), torch.full((3,), -1), 2, seed=0, classes=3)
