@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from augmint.config import JudgeSettings
-from augmint.judge.verdict import CONTRASTS, Outcome, decide, verdicts
+from augmint.judge.verdict import CONTRASTS, Outcome, decide, points, verdicts
 from augmint.seeding import generator
 
 Trial = dict[str, Any]
@@ -257,3 +257,9 @@ def test_outcomes_go_into_json() -> None:
     outcomes: list[Outcome] = verdicts(run(1, 0.03, 0.005)) + verdicts([])
     text = json.dumps([o.to_dict() for o in outcomes], allow_nan=False)
     assert json.loads(text)[0]["low"] is None
+
+
+def test_points_in_words() -> None:
+    values = (0.0234, -0.0234, -0.0001, math.inf, -math.inf)
+    assert [points(v) for v in values] == ["+2.3", "−2.3", "0.0", "+∞", "−∞"]
+    assert points(0.0234, sign=False) == "2.3"

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
-from augmint.report import collect, recompute
+from augmint.report import collect, recompute, write
 from fake_run import CLASSES, LEVELS, make_run
 
 
@@ -146,14 +146,24 @@ def test_a_run_without_trials_has_facts_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "lost",
-    ["environment.json", "metrics.jsonl", "minted", "final", "stages", "minted/gallery.safetensors"],
+    ["environment.json", "minted", "final", "stages", "minted/gallery.safetensors", "minted/metadata.parquet"],
 )
 def test_lost_parts_are_left_out(draws: Path, tmp_path: Path, lost: str) -> None:
     folder = tmp_path / "run"
     shutil.copytree(draws, folder)
     path = folder / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    json.dumps(collect(folder), allow_nan=False)
+    (folder / "metrics.jsonl").unlink()
+    assert write(folder).exists()
+
+
+@pytest.mark.parametrize("broken", ["environment.json", "final/final.json", "minted/gallery.safetensors"])
+def test_broken_parts_are_left_out(draws: Path, tmp_path: Path, broken: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(draws, folder)
+    (folder / broken).write_text("{]")
+    (folder / "metrics.jsonl").unlink()
+    assert write(folder).exists()
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

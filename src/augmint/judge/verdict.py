@@ -187,7 +187,8 @@ def verdicts(
 
 def points(value: float, sign: bool = True) -> str:
     """0.0234 → '+2.3': percentage points with a proper minus."""
-    return f"{100 * value:{'+' if sign else ''}.1f}".replace("-", "−").replace("inf", "∞")
+    rounded = round(100 * value, 1) or 0.0  # no "-0.0"
+    return f"{rounded:{'+' if sign and rounded else ''}.1f}".replace("-", "−").replace("inf", "∞")
 
 
 def _tell(o: Outcome, contrast: Contrast, settings: JudgeSettings, several: bool) -> Outcome:
