@@ -4,11 +4,11 @@
     minted = mint_images(generator, pool, parents, labels, classifier, settings.mint, seed, thresholds)
     export(minted, pool, run_folder)                   # minted/<class>/*.png + metadata.parquet
 
-draw.py makes candidates, filters.py rejects, export.py writes what is left and why.
+draw.py makes candidates, filters.py rejects, folder.py writes what is left and why.
 """
 
-from augmint.mint.export import export
 from augmint.mint.features import FeatureThresholds, feature_thresholds, mint_features
+from augmint.mint.folder import export
 from augmint.mint.images import Minted, mint_images
 from augmint.mint.thresholds import Thresholds, thresholds_from
 

@@ -37,7 +37,7 @@ class Generator(Protocol):
 
 def full_batches(rows: Tensor, batch: int = BATCH) -> Iterator[tuple[Tensor, int]]:
     """`rows` in parts of exactly `batch`, the last filled up by repeating rows; and how many count."""
-    for part in torch.split(rows, batch):
+    for part in torch.split(rows, batch) if len(rows) else ():
         yield part.repeat(-(-batch // len(part)))[:batch], len(part)
 
 

@@ -24,7 +24,7 @@ from augmint.seeding import Draws, permutation
 SAMPLE = 4096  # real images that are measured
 NEIGHBOURS = 10
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-FLATTEST = 0.5  # of the contrast that all but 1 % of the real images have
+FLATTEST = 0.25  # of the contrast that all but 1 % of the real images have
 LEAST_CONTRAST = 1 / 255
 
 
