@@ -1,4 +1,4 @@
-"""Moving pixels: crop, flip and blur as two small matrix products; every other affine map as one sampling.
+"""Moving pixels: crop, flip and blur axis by axis in two passes; every other affine map as one sampling.
 
     views = crop(images, box, flip, sigma)                         # box float32 [N, 4], one for each image
     turned = affine(images, rotation(angle) @ shear(x, y))         # any composition, interpolated once
@@ -16,39 +16,46 @@ from torch import Tensor
 Pad = Literal["zeros", "border", "reflection"]
 
 
-def _hats(position: Tensor, size: int) -> Tensor:
-    """[N, out] source positions in pixels → [N, out, size] bilinear weights; outside the image is 0."""
-    pixels = torch.arange(size, device=position.device, dtype=position.dtype)
-    return (position[:, :, None] - pixels).abs_().neg_().add_(1).clamp_min_(0)
+def _taps(position: Tensor, size: int, sigma: Tensor | None = None, radius: int = 1) -> tuple[Tensor, Tensor]:
+    """What each output pixel of an axis reads: indices int64 and weights float32, both [N, out, taps].
+
+    position [N, out] in pixels of an axis of `size`, interpolated linearly, 0 outside. With `sigma` [N], also the
+    Gaussian's mean over 2 radius + 1 neighbours among the outputs, reflected about the outermost ones.
+    """
+    below = position.floor()
+    index = torch.stack([below, below + 1], 2)
+    inside = index.clamp(0, size - 1)
+    part = position - below
+    index, weight = inside.long(), torch.stack([1 - part, part], 2) * (index == inside)
+    if sigma is None:
+        return index, weight
+    count, out = position.shape
+    away = torch.arange(-radius, radius + 1, device=position.device)
+    neighbour = (out - 1) - (out - 1 - (torch.arange(out, device=position.device)[:, None] + away).abs()).abs()
+    spread = torch.exp(-0.5 * (away / sigma.clamp_min(1e-2)[:, None]).square())
+    spread = (spread / spread.sum(1, keepdim=True)).repeat_interleave(2, 1)[:, None]
+    index, weight = (taps.index_select(1, neighbour.flatten()).view(count, out, -1) for taps in (index, weight))
+    return index, weight * spread
 
 
-def _taps(sigma: Tensor, radius: int) -> Tensor:
-    """[N] → [N, 2 radius + 1]: a Gaussian's weights, sum 1. Sigma 0 is the identity."""
-    away = torch.arange(-radius, radius + 1, device=sigma.device)
-    weights = torch.exp(-0.5 * (away / sigma.clamp_min(1e-2)[:, None]).square())
-    return weights / weights.sum(1, keepdim=True)
+def _read(lines: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """lines [N, size, L], taps [N, out, K] → [N, out, L]: weighted sums of whole lines, in one pass over memory."""
+    count, size, length = lines.shape
+    first = torch.arange(count, device=lines.device)[:, None, None] * size
+    taps = (index + first).view(-1, index.shape[2])
+    bags = F.embedding_bag(
+        taps, lines.reshape(-1, length), mode="sum", per_sample_weights=weight.reshape(taps.shape).to(lines.dtype)
+    )
+    return bags.view(count, -1, length)
 
 
-def _smooth(x: Tensor, taps: Tensor, dim: int) -> Tensor:
-    """`x` [N, …] convolved along `dim` with `taps` [N, 2 r + 1], reflected about the outermost entries."""
-    size, radius = x.shape[dim], taps.shape[1] // 2
-    reach = torch.arange(-radius, size + radius, device=x.device).abs()
-    padded = x.index_select(dim, (size - 1) - (size - 1 - reach).abs())
-    weights = taps.t()[(...,) + (None,) * (x.ndim - 1)]
-    out = padded.narrow(dim, radius, size) * weights[radius]
-    for offset in range(1, radius + 1):  # symmetric: one product for both sides
-        pair = padded.narrow(dim, radius - offset, size) + padded.narrow(dim, radius + offset, size)
-        out += pair.mul_(weights[radius + offset])
-    return out
-
-
-def _apply(rows: Tensor, images: Tensor, columns: Tensor) -> Tensor:
-    """rows [N, h, H] · images [N, C, H, W] · columnsᵀ [N, w, W] → [N, C, h, w]."""
+def _resample(images: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> Tensor:
+    """Each axis read through its taps: [N, C, H, W] → [N, C, h, w]. Columns are read as lines of the transpose."""
     count, channels, height, width = images.shape
-    across = torch.bmm(images.reshape(count, channels * height, width), columns.transpose(1, 2))
-    if channels == 1:
-        return torch.bmm(rows, across)[:, None]
-    return torch.matmul(rows[:, None], across.view(count, channels, height, columns.shape[1]))
+    index, weight = (taps.repeat_interleave(channels, 0) if channels > 1 else taps for taps in rows)
+    down = _read(images.reshape(-1, height, width), index, weight)  # [N C, h, W]
+    across = _read(down.view(count, -1, width).transpose(1, 2), *columns)  # [N, w, C h]
+    return across.transpose(1, 2).reshape(count, channels, index.shape[1], -1)
 
 
 def crop(
@@ -62,16 +69,14 @@ def crop(
     """Cut out `box` (float32 [N, 4]: top, left, height, width in pixels) and resize it to the old (or `size`²) shape.
 
     `flip` (bool [N]) mirrors left and right, `sigma` (float32 [N], output pixels) blurs within `radius` pixels;
-    all in the same two matrix products. Boxes are at least one pixel and inside the image. No anti-aliasing:
+    all in the same two passes. Boxes are at least one pixel and inside the image. No anti-aliasing:
     meant for enlarging.
     """
     height, width = images.shape[2:]
     top, left, tall, wide = box.unbind(1)
-    rows = _hats(_positions(top, tall, size or height), height)
-    columns = _hats(_positions(left, wide, size or width, flip), width)
-    if sigma is not None:  # a blur of the result is a blur of the weights
-        rows, columns = (_smooth(w, _taps(sigma, min(radius, w.shape[1] - 1)), 1) for w in (rows, columns))
-    return _apply(rows, images, columns)
+    rows, columns = _positions(top, tall, size or height), _positions(left, wide, size or width, flip)
+    reach = min(radius, rows.shape[1] - 1), min(radius, columns.shape[1] - 1)
+    return _resample(images, _taps(rows, height, sigma, reach[0]), _taps(columns, width, sigma, reach[1]))
 
 
 def _positions(start: Tensor, length: Tensor, out: int, flip: Tensor | None = None) -> Tensor:
@@ -88,9 +93,9 @@ def _positions(start: Tensor, length: Tensor, out: int, flip: Tensor | None = No
 
 def gaussian_blur(images: Tensor, sigma: Tensor, radius: int = 1) -> Tensor:
     """Blur by `sigma` pixels with a kernel of 2 `radius` + 1; sigma 0 leaves an image as it is."""
-    for dim in (2, 3):
-        images = _smooth(images, _taps(sigma, min(radius, images.shape[dim] - 1)), dim)
-    return images
+    axes = (torch.arange(float(size), device=images.device).expand(len(images), -1) for size in images.shape[2:])
+    rows, columns = (_taps(axis, axis.shape[1], sigma, min(radius, axis.shape[1] - 1)) for axis in axes)
+    return _resample(images, rows, columns)
 
 
 def shift(images: Tensor, right: Tensor, down: Tensor, flip: Tensor | None = None, pad: Pad = "zeros") -> Tensor:
@@ -100,7 +105,7 @@ def shift(images: Tensor, right: Tensor, down: Tensor, flip: Tensor | None = Non
     columns = torch.arange(width, device=images.device) - right[:, None]
     if flip is not None:
         columns = torch.where(flip[:, None], width - 1 - columns, columns)
-    return _apply(_hats(_inside(rows, height, pad), height), images, _hats(_inside(columns, width, pad), width))
+    return _resample(images, _taps(_inside(rows, height, pad), height), _taps(_inside(columns, width, pad), width))
 
 
 def _inside(position: Tensor, size: int, pad: Pad) -> Tensor:
