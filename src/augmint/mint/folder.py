@@ -2,12 +2,13 @@
 
     export(minted, pool, run_folder)
 
-    <folder>/minted/<class>/000012.png           kept images only: loads as a folder of classes
-    <folder>/minted/metadata.parquet             every candidate: label, parent, seed, scores, kept, reason
-    <folder>/minted/gallery.safetensors          the report's pictures
-    <folder>/minted-rejected/<reason>/000013.png up to 200 of the rejected
+    <folder>/minted/<class>/000012.png              the kept images, and nothing else
+    <folder>/minted/metadata.parquet                one row each: label, parent, seed, scores, kept, reason
+    <folder>/minted/gallery.safetensors             the report's pictures, counts of all candidates
+    <folder>/minted-rejected/<reason>/000013.png    up to 200 of the rejected
+    <folder>/minted-rejected/metadata.parquet       one row for every rejected candidate, the same columns
 
-Rejected ones lie beside `minted`, because loaders take every folder in it for a class.
+Rejected ones lie beside `minted`: loaders take every folder in it for a class and every row for an image.
 """
 
 import json
@@ -94,17 +95,17 @@ def _save_all(minted: Minted, paths: dict[int, Path]) -> None:
 
 
 def file_names(minted: Minted) -> list[str | None]:
-    """Path of each candidate's PNG, relative to `minted/`, None for rejected ones beyond the limit."""
-    classes = folder_names(minted.table.classes)
+    """Path of each candidate's PNG in its folder, None for rejected ones beyond the limit."""
+    classes, reasons = folder_names(minted.table.classes), sorted({*minted.reason})
+    folders = dict(zip(reasons, folder_names(reasons), strict=True))
     shown = set(rejected_places(minted, MOST_REJECTED).tolist())
-    reasons = dict(zip(found := sorted({*minted.reason}), folder_names(found), strict=True))
-    names: list[str | None] = []
-    for place, (label, reason) in enumerate(zip(minted.table.labels.tolist(), minted.reason, strict=True)):
-        if not reason:
-            names.append(f"{classes[label]}/{place:06d}.png")
-        else:
-            names.append(f"../{REJECTED}/{reasons[reason]}/{place:06d}.png" if place in shown else None)
-    return names
+    candidates = enumerate(zip(minted.table.labels.tolist(), minted.reason, strict=True))
+    return [
+        (f"{folders[reason]}/{place:06d}.png" if place in shown else None)
+        if reason
+        else f"{classes[label]}/{place:06d}.png"
+        for place, (label, reason) in candidates
+    ]
 
 
 def trail(minted: Minted, pool: ImageTable) -> pa.Table:
@@ -117,6 +118,7 @@ def trail(minted: Minted, pool: ImageTable) -> pa.Table:
         "class": pa.array([table.classes[label] for label in labels], pa.string()),
         "kept": pa.array(minted.kept.tolist(), pa.bool_()),
         "reason": pa.array(minted.reason, pa.string()),
+        "candidate": pa.array(range(len(labels)), pa.int64()),
         "id": pa.array(table.ids.tolist(), pa.string()),
         "parent": pa.array(pool.ids[parents].tolist(), pa.string()),
         "parent_row": pa.array(parents, pa.int64()),
@@ -136,10 +138,18 @@ def trail(minted: Minted, pool: ImageTable) -> pa.Table:
     return pa.table(columns).replace_schema_metadata(note)
 
 
-def _refuse_foreign(target: Path, ours: str) -> None:
+def _refuse_foreign(target: Path) -> None:
     """InputError if the folder holds something that no export wrote."""
-    if target.is_dir() and any(target.iterdir()) and not (target / ours).exists():
+    if target.is_dir() and any(target.iterdir()) and not (target / METADATA).exists():
         raise InputError(f"{target} holds other files; move them away or choose another folder")
+
+
+def _write_part(minted: Minted, table: pa.Table, chosen: np.ndarray[Any, Any], part: Path) -> None:
+    """The candidates where `chosen` (bool [N]): PNGs and metadata, the latter last."""
+    own = table.filter(pa.array(chosen))
+    names = zip(own.column("candidate").to_pylist(), own.column("file_name").to_pylist(), strict=True)
+    _save_all(minted, {place: part / name for place, name in names if name is not None})
+    pq.write_table(own, part / METADATA)
 
 
 def export(minted: Minted, pool: ImageTable, folder: Path) -> Path:
@@ -148,23 +158,13 @@ def export(minted: Minted, pool: ImageTable, folder: Path) -> Path:
     `pool` is the table whose rows the parents are. InputError if the disk refuses or a folder of that name
     holds other files; what was there before is then untouched.
     """
-    folder = Path(folder)
-    kept, rejected = folder / KEPT, folder / REJECTED
-    _refuse_foreign(kept, METADATA)
-    _refuse_foreign(rejected, "README.txt")
-    table = trail(minted, pool)
+    kept, rejected = Path(folder) / KEPT, Path(folder) / REJECTED
+    for target in (kept, rejected):
+        _refuse_foreign(target)
+    table, chosen = trail(minted, pool), minted.kept.numpy()
     tensors, facts = gallery(minted, pool)
     with replaced(rejected, kept) as (rejected_part, kept_part):
-        places = {}
-        for place, name in enumerate(table.column("file_name").to_pylist()):
-            if name is not None:
-                beside = name.removeprefix(f"../{REJECTED}/")
-                places[place] = kept_part / name if beside == name else rejected_part / beside
-        _save_all(minted, places)
-        text = (
-            f"Up to {MOST_REJECTED} images that minting rejected, by reason; all are listed in ../{KEPT}/{METADATA}.\n"
-        )
-        (rejected_part / "README.txt").write_text(text)
+        _write_part(minted, table, ~chosen, rejected_part)
         save_file(tensors, kept_part / "gallery.safetensors", metadata={"facts": json.dumps(facts)})
-        pq.write_table(table, kept_part / METADATA)
+        _write_part(minted, table, chosen, kept_part)
     return kept
