@@ -57,8 +57,11 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
     Written without comparisons, which cost ten times an addition on a CPU. With the channels scaled to 0 … 1
     by the pixel's own range, the distance of its hue from red is 1 + g + b − r sixths of a circle.
     """
-    if images.shape[1] == 1:
-        return images
+    return images if images.shape[1] == 1 else _hue(images, turn, torch.empty_like(images))
+
+
+def _hue(images: Tensor, turn: Tensor, out: Tensor) -> Tensor:
+    """Into `out`, which may be `images`."""
     red, green, blue = images.unbind(1)
     low = torch.minimum(torch.minimum(red, green), blue)
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(low)
@@ -66,7 +69,6 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
     distance = (green + blue).sub_(red).sub_(low).div_(chroma.clamp_min(1e-12)).add_(1)
     sixths = torch.copysign(distance, side).add_(6 * turn[:, None, None])
     sixths -= (sixths / 6).floor_().mul_(6)
-    out = torch.empty_like(images)
     for channel, (centre, sign, base) in enumerate(((3, 1, -1), (2, -1, 2), (4, -1, 2))):  # HSV → RGB in closed form
         share = (sixths - centre).abs_().mul_(sign).add_(base).clamp_(0, 1)
         torch.addcmul(low, share, chroma, out=out[:, channel])
@@ -93,17 +95,18 @@ def jitter(
     for slot in range(4):
         due = slice(ends[slot], ends[slot + 1])
         if due.stop > due.start:
-            images[due] = hue(images[due], turn[due])
+            _hue(images[due], turn[due], out=images[due])
         if slot < 3:
-            images = _blend_by_kind(images, blends[:, slot], factors[:, slot])
+            _blend_by_kind_(images, blends[:, slot], factors[:, slot])
     return images.index_select(0, sorting.argsort())
 
 
-def _blend_by_kind(images: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
-    """One blend for the whole batch: with black (kind 0), the mean (1) or grey (2)."""
+def _blend_by_kind_(images: Tensor, kind: Tensor, factor: Tensor) -> None:
+    """One blend for the whole batch, in place: with black (kind 0), the mean (1) or grey (2)."""
     level = luma(images)
     mean = level.mean((2, 3), keepdim=True) * _each(kind == 1)
-    return torch.lerp(level.mul_(_each((kind == 2).float())).add_(mean), images, _each(factor)).clamp_(0, 1)
+    other = level.mul_(_each((kind == 2).float())).add_(mean)
+    images.lerp_(other.expand_as(images), _each(1 - factor)).clamp_(0, 1)
 
 
 def _jitter_grey(images: Tensor, brightness_: Tensor, contrast_: Tensor, order: Tensor) -> Tensor:
