@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from augmint.config import DataSettings
-from augmint.data.build import build
+from augmint.data.build import make_table
 from augmint.data.pixels import BadImage, decode_one
 from augmint.data.readers import read
 from augmint.data.readers.folder import find_images
@@ -32,7 +32,7 @@ def load(source: str | Path, settings: DataSettings = DEFAULTS, progress: Progre
 
     InputError names the file that cannot be read, and what to do. Decoded files are cached (see cache.py).
     """
-    return build(read(source), settings, progress)[0]
+    return make_table(read(source), settings, progress)[0]
 
 
 def decode(files: Sequence[str | Path] | str | Path, shape: tuple[int, int, int]) -> tuple[list[str], Tensor]:

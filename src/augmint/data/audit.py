@@ -14,7 +14,7 @@ from PIL import Image
 
 from augmint.config import DataSettings
 from augmint.data import duplicates
-from augmint.data.build import Facts, build
+from augmint.data.build import Facts, make_table
 from augmint.data.leaks import Repeats, groups_across, names_that_tell, repeats
 from augmint.data.readers import read
 from augmint.data.sheet import sheet
@@ -183,4 +183,4 @@ def audit_table(table: ImageTable, facts: Facts, near: bool = True) -> Audit:
 def audit(source: str | Path, settings: DataSettings | None = None, progress: ProgressOut = QUIET) -> Audit:
     """Look at a source; files that cannot be read are listed and left out. InputError if nothing can be read."""
     skipping = (settings or DataSettings()).model_copy(update={"on_bad": "skip"})
-    return audit_table(*build(read(source), skipping, progress))
+    return audit_table(*make_table(read(source), skipping, progress))

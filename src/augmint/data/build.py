@@ -1,6 +1,6 @@
 """A Source → an ImageTable at one size and mode, and the facts that `augmint check` shows.
 
-    table, facts = build(readers.read("photos/"), DataSettings(), progress)
+    table, facts = make_table(readers.read("photos/"), DataSettings(), progress)
 
 Headers are read first: they decide size and mode. Then all images are decoded by a few threads, into
 the cache where there is one. Whether RGB files are in truth grey is decided on all their pixels.
@@ -176,7 +176,7 @@ def _table(source: Source, pixels: Pixels, keep: np.ndarray[Any, Any]) -> ImageT
     )
 
 
-def build(source: Source, settings: DataSettings, out: ProgressOut) -> tuple[ImageTable, Facts]:
+def make_table(source: Source, settings: DataSettings, out: ProgressOut) -> tuple[ImageTable, Facts]:
     """The table of a source. InputError names the first file that is no image, unless they are skipped."""
     count = len(source.pictures)
     if count == 0:

@@ -1,7 +1,7 @@
 """What a reader hands over: pictures that are not decoded yet, and what is known about each.
 
     source = readers.read("photos/")          # a Source
-    table, facts = build(source, settings)    # see build.py
+    table, facts = make_table(source, settings)    # see build.py
 
 A reader never decodes, resizes or chooses a size; it finds images, labels, splits and groups.
 """

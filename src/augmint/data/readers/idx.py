@@ -37,7 +37,7 @@ def _image_files(folder: Path) -> list[Path]:
     found = {
         p.name.removesuffix(".gz"): p for p in sorted(folder.iterdir()) if _is_idx(p) and "images" in p.name
     }  # the plain file comes first in the order and .gz replaces it; both hold the same
-    return list(found.values())
+    return sorted(found.values(), key=lambda p: (split_in(p.name) or 0, p.name))
 
 
 def claims(path: Path) -> int:

@@ -1,0 +1,185 @@
+"""`augmint check` finds what was planted, and cries no wolf."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from augmint.config import DataSettings
+from augmint.data import duplicates, load
+from augmint.data.audit import audit, audit_table
+from augmint.data.build import Facts
+from augmint.data.leaks import names_that_tell
+from augmint.data.table import ImageTable
+from conftest import Maker, picture
+
+
+def table_of(images: torch.Tensor, **more: object) -> ImageTable:
+    count = len(images)
+    content = [str(hash(image.numpy().tobytes())) for image in images]
+    values: dict = {
+        "labels": torch.zeros(count, dtype=torch.int64),
+        "ids": np.array([f"{c}:{i}" for i, c in enumerate(content)]),
+        "split": torch.zeros(count, dtype=torch.int8),
+        "group": torch.full((count,), -1),
+        "weight": torch.ones(count),
+        "classes": ("a", "b"),
+        "paths": np.array([""] * count),
+    }
+    return ImageTable(images=images, **{**values, **more})
+
+
+def pictures(count: int, size: int = 32) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(np.array(picture(i, size, size)).transpose(2, 0, 1)) for i in range(count)])
+
+
+def near_copies(images: torch.Tensor) -> dict[str, torch.Tensor]:
+    real = images.float()
+    small = F.interpolate(real, scale_factor=0.7, mode="bilinear", antialias=True)
+    changed = {
+        "brighter": real * 0.8 + 40,
+        "noisy": real + torch.randn(real.shape, generator=torch.Generator().manual_seed(0)) * 5,
+        "resized": F.interpolate(small, size=real.shape[-2:], mode="bilinear"),
+    }
+    return {name: image.round().clamp(0, 255).byte() for name, image in changed.items()}
+
+
+@pytest.mark.parametrize("kind", ["brighter", "noisy", "resized"])
+def test_planted_near_duplicates_are_found_and_nothing_else(kind: str) -> None:
+    images = pictures(120)
+    both = torch.cat([images, near_copies(images[:10])[kind]])
+    pairs, likeness = duplicates.near(table_of(both))
+    assert pairs.tolist() == [[i, 120 + i] for i in range(10)]
+    assert (likeness > 0.95).all()
+
+
+def test_exact_duplicates_are_no_near_ones() -> None:
+    images = pictures(30)
+    table = table_of(torch.cat([images, images[:3], images[:1]]))
+    assert duplicates.exact(table) == [[0, 30, 33], [1, 31], [2, 32]]
+    assert len(duplicates.near(table)[0]) == 0
+
+
+def test_more_copies_than_one() -> None:
+    images = pictures(60)
+    copies = near_copies(images[:1])
+    pairs, _ = duplicates.near(table_of(torch.cat([images, *copies.values()])))
+    assert pairs.tolist() == [[a, b] for a in (0, 60, 61, 62) for b in (60, 61, 62) if a < b]
+
+
+def test_blank_and_tiny_tables() -> None:
+    blank = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 1, 8, 8) * 40
+    assert len(duplicates.near(table_of(blank))[0]) == 0
+    assert len(duplicates.near(table_of(pictures(1)))[0]) == 0
+    two = pictures(1)
+    assert duplicates.near(table_of(torch.cat([two, near_copies(two)["brighter"]])))[0].tolist() == [[0, 1]]
+    assert len(duplicates.near(table_of(pictures(2)))[0]) == 0
+
+
+def test_neighbours_are_those_of_brute_force() -> None:
+    features = F.normalize(torch.randn(1100, 16, generator=torch.Generator().manual_seed(1)), dim=1)
+    distance, rows = duplicates._neighbours(features, 5)
+    whole = torch.cdist(features.double(), features.double()).fill_diagonal_(9)
+    expected = whole.topk(5, largest=False)
+    assert torch.equal(rows, expected.indices)
+    assert torch.allclose(distance.double(), expected.values, atol=1e-3)
+
+
+def test_digits_have_no_duplicates() -> None:
+    found = audit("digits")
+    assert found.exact.groups == 0 and found.near is not None and found.near.groups == 0 and found.warnings == []
+    assert "nothing to worry about" in found.lines()[-1]
+
+
+def test_leaks_between_splits_and_torn_labels_are_found(split_folder: Path) -> None:
+    train, test = split_folder / "train", split_folder / "test"
+    (test / "cat" / "copy.jpg").write_bytes((train / "cat" / "0.jpg").read_bytes())
+    (train / "dog" / "torn.png").write_bytes((train / "cat" / "1.png").read_bytes())
+    bright = Image.fromarray((np.asarray(Image.open(train / "dog" / "3.png")) * 0.8 + 30).astype(np.uint8))
+    bright.save(test / "dog" / "again.png")
+    found = audit(split_folder)
+    assert (found.exact.groups, found.exact.across, found.exact.conflicting) == (2, 1, 1)
+    assert found.near is not None and (found.near.groups, found.near.across) == (1, 1)
+    text = "\n".join(found.lines())
+    assert "1 exact duplicates lie in different splits" in text and "1 near duplicates lie" in text
+    assert "1 exact duplicates have different labels" in text
+    assert found.table is not None
+    torn = [str(found.table.paths[row]) for row in found.exact.listed[0]]
+    assert sorted(torn) == ["train/cat/1.png", "train/dog/torn.png"]
+
+
+def test_groups_across_splits_are_found(make_folder: Maker) -> None:
+    folder = make_folder({"img": 6})
+    rows = ["0.jpg,a,train,p", "1.png,b,test,p", "2.jpg,a,train,q", "3.png,b,train,q", "4.jpg,a,test,", "5.png,b,,"]
+    (folder / "m.csv").write_text("file_name,label,split,group\n" + "\n".join(f"img/{row}" for row in rows))
+    found = audit(folder / "m.csv")
+    assert found.groups_across == 1 and any("1 groups lie in more than one split" in w for w in found.warnings)
+
+
+def test_bad_files_are_all_listed(user_folder: Path) -> None:
+    (user_folder / "cat" / "x.jpg").write_text("text")
+    (user_folder / "dog" / "y.png").write_bytes(b"")
+    found = audit(user_folder, DataSettings(on_bad="error"))
+    assert dict(found.bad) == {"cat/x.jpg": "a text file, not an image", "dog/y.png": "empty file"}
+    assert found.images == 18 and any("2 files cannot be read" in w for w in found.warnings)
+    assert audit(user_folder).bad == found.bad  # from the cache
+
+
+def test_counts_sizes_modes_and_balance(make_folder: Maker) -> None:
+    folder = make_folder({"train/a": 12, "train/b": 1, "train/_unlabeled": 3, "test/a": 1, "test/c": 1})
+    picture(99, 50, 40, "L").save(folder / "train" / "a" / "grey.png")
+    found = audit(folder)
+    assert found.splits == {"train": {"a": 13, "b": 1, "unlabelled": 3}, "test": {"a": 1, "c": 1, "unlabelled": 0}}
+    assert found.sizes == {"24×24": 18, "50×40": 1} and found.modes == {"RGB": 18, "L": 1}
+    text = "\n".join(found.warnings)
+    assert "1 classes have no training image, e.g. c" in text and "single labelled training image, e.g. b" in text
+    assert "largest class has 13 training images, the smallest 1" in text
+    assert "b 1" in text or "1 … 13 each" in "\n".join(found.lines())
+
+
+@pytest.mark.parametrize(("folders", "said"), [({"a": 3}, "of one class"), ({".": 3}, "no labelled training images")])
+def test_one_class_and_no_labels_are_said(make_folder: Maker, folders: dict[str, int], said: str) -> None:
+    assert said in "\n".join(audit(make_folder(folders)).warnings)
+
+
+@pytest.mark.parametrize(
+    ("paths", "classes", "telling"),
+    [
+        (["_unlabeled/cat_1.jpg", "_unlabeled/img2.jpg"], ("cat", "dog"), ["_unlabeled/cat_1.jpg"]),
+        (["_unlabeled/cat-and-dog.jpg", "_unlabeled/catalog.jpg"], ("cat", "dog"), []),
+        (["train/_unlabeled/ankle boot/7.jpg"], ("Ankle boot", "Bag"), ["train/_unlabeled/ankle boot/7.jpg"]),
+        (["cat.1.jpg", "cat.2.jpg", "dog.1.jpg", "dog.2.jpg"] * 2, (), ["cat.1.jpg"] * 2),
+        (["img_1.jpg", "img_2.jpg", "img_3.jpg", "img_4.jpg"], (), []),
+        (["1.jpg", "2.jpg", "3.jpg", "4.jpg"], ("1", "2"), []),
+    ],
+)
+def test_labels_in_file_names(paths: list[str], classes: tuple[str, ...], telling: list[str]) -> None:
+    count = len(paths)
+    table = table_of(
+        torch.zeros(count, 1, 8, 8, dtype=torch.uint8),
+        labels=torch.full((count,), -1),
+        paths=np.array(paths),
+        classes=classes,
+    )
+    found = names_that_tell(table)
+    assert found[: len(telling)] == telling[: len(found)] or set(telling) <= set(found)
+    assert bool(found) == bool(telling)
+
+
+def test_json_and_contact_sheet(split_folder: Path) -> None:
+    found = audit(split_folder)
+    stored = json.loads(json.dumps(found.to_dict()))
+    assert stored["images"] == 18 and stored["exact"]["groups"] == 0 and stored["schema"] == 1
+    assert "table" not in stored and stored["splits"]["train"]["unlabelled"] == 6
+    page = found.sheet(columns=6)
+    assert page.mode == "RGB" and page.width > 6 * 60 and page.height > 3 * 60
+
+
+def test_without_the_long_search(user_folder: Path) -> None:
+    table = load(user_folder)
+    found = audit_table(table, Facts([(24, 24)] * len(table), ["RGB"] * len(table)), near=False)
+    assert found.near is None and found.to_dict()["near"] is None and "not searched" in "\n".join(found.lines())
