@@ -54,6 +54,7 @@ class RepresentSettings(Strict):
     width: Positive = 32
     stem: Literal["auto", "small", "imagenet"] = "auto"
     views: str = "gentle"  # name of a policy
+    view_options: dict[str, Any] = {}  # the policy's own, e.g. {flip: true, area: 0.4}
     images: Positive = 600_000
     batch: Positive = 256
     lr: NonNegative = 2e-3
@@ -72,7 +73,7 @@ class ImageGeneratorSettings(Strict):
     enabled: bool = True
     width: Positive = 32  # of G
     d_width: Positive = 32
-    noise: Positive = 64
+    noise: Positive = 32
     latent: Positive = 128
     images: Positive = 250_000
     batch: Positive = 64
@@ -207,6 +208,9 @@ def demo() -> Tree:
     """scikit-learn's digits in under 3 minutes on 2 cores."""
     return {
         "represent": {"images": 90_000},
+        "generate": {"image": {"images": 60_000}, "feature": {"images": 100_000}},
+        "classify": {"images": 12_000, "width": 16},
+        "mint": {"parents_per_class": 60},
     }
 
 
@@ -214,6 +218,13 @@ def tiny() -> Tree:
     """Every stage for a moment: tests and a look at the plumbing. Its accuracies mean nothing."""
     return {
         "represent": {"backbone": "cnn", "width": 8, "images": 2_000, "batch": 64, "latent": 32, "decoder_width": 8},
+        "generate": {
+            "image": {"images": 640, "batch": 32, "width": 8, "d_width": 8},
+            "feature": {"images": 2_000, "batch": 64, "hidden": 32},
+        },
+        "classify": {"images": 640, "batch": 32, "width": 8},
+        "mint": {"parents_per_class": 10},
+        "judge": {"draws": 2, "folds": 2, "repeats": 1, "select_folds": 2},
     }
 
 
@@ -221,6 +232,8 @@ def thorough() -> Tree:
     """For a GPU, or an evening on a CPU: ResNet-18, ten times the images."""
     return {
         "represent": {"backbone": "resnet18", "width": 64, "images": 6_000_000, "batch": 512},
+        "generate": {"image": {"width": 48, "d_width": 48, "images": 2_000_000}},
+        "classify": {"network": "resnet8", "width": 64, "images": 200_000},
     }
 
 

@@ -29,7 +29,7 @@ from augmint.judge import protocol, trials
 from augmint.judge.arms import find
 from augmint.judge.protocol import Parts, Split
 from augmint.judge.situation import Material, Situation
-from augmint.mint import Thresholds, thresholds_from
+from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
 from augmint.report import write as write_report
 from augmint.represent import Encoder, train_encoder
 from augmint.train import Compute, RunDir, StageDir, checkpoint
@@ -143,6 +143,13 @@ class Pipeline:
             self.image_generator, self.pool_table, self.features, self.settings.mint, self.settings.seed
         )
 
+    @cached_property
+    def feature_thresholds(self) -> FeatureThresholds | None:
+        """The same for features."""
+        if self.feature_generator is None:
+            return None
+        return feature_thresholds(self.feature_generator, self.features, self.settings.mint, self.settings.seed)
+
     # --- trials -----------------------------------------------------------------------------------
 
     @cached_property
@@ -159,6 +166,7 @@ class Pipeline:
             self.image_generator,
             self.thresholds,
             self.feature_generator,
+            self.feature_thresholds,
         )
 
     @cached_property

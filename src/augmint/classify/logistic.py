@@ -39,7 +39,7 @@ class LogisticHead:
         return LogisticHead(*(state[name] for name in ("weight", "bias", "mean", "scale")))
 
 
-def _expand(targets: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _expand(targets: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Soft targets [N, K] as (row, class, weight) triples, which is what a weighted hard fit needs."""
     mass = targets * weights[:, None]
     rows, classes = torch.nonzero(mass > 1e-4, as_tuple=True)

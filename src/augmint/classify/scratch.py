@@ -43,7 +43,7 @@ class ScratchClassifier:
         """uint8 [N, C, H, W] → float32 [N, K] on the CPU."""
         self.network.eval()
         parts = []
-        for chunk in images.split(batch):
+        for chunk in torch.split(images, batch):
             with self.compute.autocast():
                 x = chunk.to(self.compute.device).float().div_(255).contiguous(memory_format=torch.channels_last)
                 parts.append(self.network(x).float().cpu())
@@ -66,8 +66,8 @@ def build(network: str, shape: tuple[int, int, int], width: int, classes: int, s
     """The network of random weights that `seed` stands for: images 0 … 1 → logits."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "scratch"))
-        body = backbone(network, tuple(shape), width)  # type: ignore[arg-type]
-        return nn.Sequential(body, nn.Linear(int(body.features), classes))  # type: ignore[arg-type]
+        body = backbone(network, (shape[0], shape[1], shape[2]), width)
+        return nn.Sequential(body, nn.Linear(body.features, classes))
 
 
 def _extra_share(progress: float, settings: ClassifySettings) -> float:

@@ -59,7 +59,7 @@ def parts(table: ImageTable, settings: Settings) -> Parts:
         raise InputError(
             f"{table.name}: no labelled training image; put a few into train/<class>/ (or a manifest with labels)"
         )
-    kinds = len(table.labels[given].unique())
+    kinds = len(set(table.labels[given].tolist()))
     if kinds < 2:
         raise InputError(
             f"{table.name}: all labelled images are of one class ({table.classes[int(table.labels[given[0]])]}); "
@@ -86,11 +86,11 @@ def _carve(table: ImageTable, given: Tensor, settings: Settings) -> Tensor:
     wanted = min(settings.data.val_images, len(given) // 10)
     labels = table.labels[given]
     rows = []
-    for c in labels.unique():
+    for c in sorted(set(labels.tolist())):
         mine = given[labels == c]
         share = round(wanted * len(mine) / len(given))
         share = max(0, min(share, len(mine) - settings.labels_per_class))
-        order = torch.randperm(len(mine), generator=torch.Generator().manual_seed(key(settings.seed, "val", int(c))))
+        order = torch.randperm(len(mine), generator=torch.Generator().manual_seed(key(settings.seed, "val", c)))
         rows.append(mine[order[:share]])
     return torch.cat(rows).sort().values
 

@@ -21,7 +21,7 @@ from augmint.errors import UsageError
 from augmint.generate.feature import FeatureGenerator
 from augmint.generate.image import ImageGenerator
 from augmint.judge.protocol import Split
-from augmint.mint import Minted, Thresholds, mint_features, mint_images
+from augmint.mint import FeatureThresholds, Minted, Thresholds, mint_features, mint_images
 from augmint.train import Compute
 
 
@@ -41,6 +41,7 @@ class Material:
     image_generator: ImageGenerator | None = None
     thresholds: Thresholds | None = None
     feature_generator: FeatureGenerator | None = None
+    feature_thresholds: FeatureThresholds | None = None
 
     @cached_property
     def place(self) -> Tensor:
@@ -135,7 +136,15 @@ class Situation:
         m = self.material
         if m.feature_generator is None:
             raise UsageError("minted features need the feature generator; set generate.feature.enabled=true")
-        return mint_features(m.feature_generator, m.features, self.rows, self.labels, m.settings.mint, self.split.seed)
+        return mint_features(
+            m.feature_generator,
+            m.features,
+            self.rows,
+            self.labels,
+            m.settings.mint,
+            self.split.seed,
+            m.feature_thresholds,
+        )
 
     def _extra(self, images: Tensor, labels: Tensor) -> Extra:
         targets = torch.nn.functional.one_hot(labels, self.classes).float()

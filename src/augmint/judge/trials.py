@@ -27,6 +27,7 @@ from augmint.judge import arms
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
 from augmint.train import Compute, RunDir, StageDir, checkpoint
+from augmint.train.progress import Task
 
 SCHEMA = 1
 COLUMNS = pa.schema(
@@ -72,12 +73,12 @@ class Bench:
         """Every arm on every split; finished ones are not repeated."""
         total = len(splits) * len(names)
         with self.run.progress.task("trials", total, unit="trials") as task:
+            task.restored(sum(self.stage(split, name).done for split in splits for name in names))
             for number, split in enumerate(splits):
-                self._train_split(split, names, lambda done, start=number: task.update(start * len(names) + done))
+                self._train_split(split, names, task, number * len(names))
 
-    def _train_split(self, split: Split, names: tuple[str, ...], tell: Callable[[int], None]) -> None:
+    def _train_split(self, split: Split, names: tuple[str, ...], task: Task, before: int) -> None:
         if all(self.stage(split, name).done for name in names):
-            tell(len(names))
             return
         situation = Situation(self.material, split, self._curve(split))
         pseudo = self.stage(split, "scratch-pseudo")
@@ -90,7 +91,7 @@ class Bench:
                 model = arms.find(name)(situation)
                 model.save(stage.folder / "model.safetensors")
                 stage.finish(time.monotonic() - start, arm=name, split=split.name)
-            tell(done + 1)
+            task.update(before + done + 1)
 
     def _curve(self, split: Split) -> Callable[[str, int, ScratchClassifier], None] | None:
         val = self.material.val

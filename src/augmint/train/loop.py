@@ -171,6 +171,7 @@ def fit(
     with progress.task(label or plan.stream, plan.images) as task:
         keeper = _Keeper(plan, state, stage, task)
         done = keeper.restore()
+        task.restored(done * plan.batch)
         for number in range(done, plan.steps):
             chosen = rows.at(number, plan.batch).to(plan.device)
             metrics = step(chosen, Draws(plan.seed, plan.stream, number, chosen), number / plan.steps)

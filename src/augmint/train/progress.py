@@ -23,14 +23,16 @@ class Task:
     def __init__(self, name: str, total: int, unit: str, bar: Progress | None, lines: bool) -> None:
         self.name, self.total, self.unit, self.bar, self.lines = name, total, unit, bar, lines
         self.start = self.printed = time.monotonic()
-        self.first: int | None = None
+        self.first = 0
         self.handle = bar.add_task(name, total=total, info="") if bar else None
+
+    def restored(self, done: int) -> None:
+        """`done` were there already; they do not count for the rate."""
+        self.first = done
 
     def update(self, done: int, **metrics: float) -> None:
         """`done` of `total` are finished; metrics are shown beside."""
         now = time.monotonic()
-        if self.first is None:
-            self.first = done  # work restored from a checkpoint does not count for the rate
         rate = (done - self.first) / max(now - self.start, 1e-6)
         info = f"{rate:,.0f} {self.unit}/s  {_short(metrics)}"
         if self.bar and self.handle is not None:
