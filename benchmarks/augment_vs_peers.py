@@ -11,6 +11,7 @@ Run it in an environment that has augmint and the peers. Writes benchmarks/resul
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
 import time
@@ -128,6 +129,7 @@ def main() -> None:
         table[label] = rates(shape, names, options.rounds, options.batch)
         print(f"{label:20}" + "".join(f"{table[label][name]:14,.0f}" for name in names))
     facts = {"versions": versions, "missing": missing, "rounds": options.rounds, "batch": options.batch}
+    facts |= {"load_average": os.getloadavg()[0]}  # other work on the machine lowers every number
     facts |= {"processor": platform.processor() or platform.machine(), "views_per_second": table}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(facts, indent=1) + "\n")
