@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +56,22 @@ def lookup(fingerprint: str) -> tuple[Pixels, dict[str, Any]] | None:
         return None
 
 
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes left behind a day ago."""
+    for part in folder.glob(".part-*"):
+        if time.time() - part.stat().st_mtime > 86_400:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """A file of this size on blocks of its own: writing to a map must not meet a full disk (that kills the process)."""
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+
+
 @dataclass(eq=False)
 class Store:
     """Pixels to be filled, on disk if possible."""
@@ -80,11 +97,17 @@ class Store:
         place = entry(fingerprint)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
+            _tidy(place.parent)
             if shutil.disk_usage(place.parent).free < int(np.prod(shape)) + SPARE:
                 return None
             part = Path(tempfile.mkdtemp(prefix=".part-", dir=place.parent))
-            return cls(np.memmap(part / "images.u8", np.uint8, "w+", shape=shape), part, place)
         except OSError:
+            return None
+        try:
+            _reserve(part / "images.u8", int(np.prod(shape)))
+            return cls(np.memmap(part / "images.u8", np.uint8, "r+", shape=shape), part, place)
+        except OSError:
+            shutil.rmtree(part, ignore_errors=True)
             return None
 
     def keep(self, facts: dict[str, Any]) -> Pixels:

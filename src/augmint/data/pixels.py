@@ -52,18 +52,24 @@ def check_pixels(width: int, height: int) -> None:
         )
 
 
+def _start(raw: bytes | Path) -> bytes:
+    """The first bytes; of a file that the disk cannot give us, a question mark."""
+    if isinstance(raw, bytes):
+        return raw[:512]
+    try:
+        with open(raw, "rb") as file:
+            return file.read(512)
+    except OSError:
+        return b"?"
+
+
 def _why(raw: Raw, error: Exception) -> str:
     """A reason that a person understands."""
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"more than the {MAX_PIXELS // 10**6} million pixels allowed; scale it down"
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
         return str(error.strerror).lower()
-    start = b""
-    if isinstance(raw, Path):
-        with open(raw, "rb") as file:
-            start = file.read(512)
-    elif isinstance(raw, bytes):
-        start = raw[:512]
+    start = b"?" if raw is None or isinstance(raw, np.ndarray) else _start(raw)
     if not start:
         return "empty file"
     if isinstance(error, UnidentifiedImageError):

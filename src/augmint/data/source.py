@@ -137,7 +137,7 @@ def _label_name(value: Any, where: str) -> str | None:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
-        return value.strip() or None
+        return value.strip() if value.strip() not in ("", "-1") else None
     if isinstance(value, float | np.floating) and not float(value).is_integer():
         raise InputError(f"{where}: {value} is not a label; labels are names or whole numbers")
     if int(value) < -1:
@@ -153,7 +153,10 @@ def encode_labels(
     InputError for a number out of the range of `classes` or a label that is neither name nor number.
     """
     plain = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    lookup = {value: _label_name(value, where) for value in set(plain)}
+    try:
+        lookup = {value: _label_name(value, where) for value in set(plain)}
+    except TypeError as error:  # a list of labels, a date, …
+        raise InputError(f"{where}: labels have to be one name or whole number per image ({error})") from error
     if classes is None:
         classes = sorted({name for name in lookup.values() if name is not None}, key=natural)
         index = {name: i for i, name in enumerate(classes)}
