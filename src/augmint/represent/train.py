@@ -103,7 +103,7 @@ def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.key(seed, STREAM, "init"))
         network, decoder = build(form)
-        method = build_method(settings.method, network, policy(settings.views), settings)
+        method = build_method(settings.method, network, policy(settings.views, **settings.view_options), settings)
     if settings.weights is not None:
         start = Encoder.load(settings.weights, compute)
         same = ("backbone", "shape", "width", "stem")
