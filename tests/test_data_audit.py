@@ -13,7 +13,7 @@ from augmint.config import DataSettings
 from augmint.data import duplicates, load
 from augmint.data.audit import audit, audit_table
 from augmint.data.build import Facts
-from augmint.data.leaks import names_that_tell
+from augmint.data.leaks import names_that_tell, quick
 from augmint.data.table import ImageTable
 from conftest import Maker, picture
 
@@ -109,6 +109,7 @@ def test_leaks_between_splits_and_torn_labels_are_found(split_folder: Path) -> N
     assert "1 exact duplicates have different labels" in text
     assert found.table is not None
     torn = [str(found.table.paths[row]) for row in found.exact.listed[0]]
+    assert [line for line in found.warnings if "exact" in line] == quick(found.table)
     assert sorted(torn) == ["train/cat/1.png", "train/dog/torn.png"]
 
 

@@ -1,6 +1,8 @@
 """Files that are no good image, given to every reader of encoded images; and the cache around them."""
 
+import os
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -203,6 +205,14 @@ def test_a_damaged_cache_is_made_again(place: Path, own_cache: Path, name: str, 
     file.unlink() if content is None else file.write_bytes(content)
     assert same(first, load(place))
     assert len(list(own_cache.iterdir())) == 1 and cache.cache_folder() == own_cache
+
+
+def test_what_a_killed_process_left_is_cleared(place: Path, own_cache: Path) -> None:
+    for name, age in ((".part-old", 2), (".part-new", 0)):
+        (own_cache / name).mkdir()
+        os.utime(own_cache / name, (time.time() - age * 86_400,) * 2)
+    load(place)
+    assert [p.name for p in own_cache.glob(".part-*")] == [".part-new"]
 
 
 def test_a_failed_decoding_leaves_no_half_entry(place: Path, own_cache: Path) -> None:

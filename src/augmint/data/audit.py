@@ -15,7 +15,7 @@ from PIL import Image
 from augmint.config import DataSettings
 from augmint.data import duplicates
 from augmint.data.build import Facts, make_table
-from augmint.data.leaks import Repeats, groups_across, names_that_tell, repeats
+from augmint.data.leaks import Repeats, groups_across, names_that_tell, repeats, sentences
 from augmint.data.readers import read
 from augmint.data.sheet import sheet
 from augmint.data.table import SPLITS, ImageTable
@@ -145,17 +145,7 @@ def _warnings(found: Audit) -> list[str]:
         out.append(
             f"{len(found.bad)} files cannot be read; replace them, or leave them out with --set data.on_bad=skip"
         )
-    for name, repeated in (("exact", found.exact), ("near", found.near)):
-        if repeated and repeated.across:
-            out.append(f"{repeated.across} {name} duplicates lie in different splits: test results will be too good")
-        if repeated and repeated.conflicting:
-            out.append(f"{repeated.conflicting} {name} duplicates have different labels: one of the labels is wrong")
-    if found.groups_across:
-        out.append(f"{found.groups_across} groups lie in more than one split: test results will be too good")
-    if found.telling_names:
-        count, example = len(found.telling_names), found.telling_names[0]
-        out.append(f"{count:,} unlabelled files have a class in their name, e.g. {example}; augmint does not use it")
-    return out
+    return out + sentences(found.exact, found.near, found.groups_across, found.telling_names)
 
 
 def audit_table(table: ImageTable, facts: Facts, near: bool = True) -> Audit:

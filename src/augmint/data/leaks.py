@@ -1,5 +1,6 @@
 """Ways in which a test set, or a label, can be known before it should be.
 
+for line in quick(table): ...                      # what a run warns about: a second for 60,000 images
 repeats(table, duplicates.exact(table)).across     # the same image in train and test
 groups_across(table)                               # a patient in both
 names_that_tell(table)                             # _unlabeled/cat_0042.jpg
@@ -12,6 +13,7 @@ from pathlib import PurePosixPath
 
 import torch
 
+from augmint.data import duplicates
 from augmint.data.source import UNLABELLED_FOLDER, split_of
 from augmint.data.table import ImageTable
 
@@ -48,6 +50,27 @@ def groups_across(table: ImageTable) -> int:
     mine = table.group >= 0
     pairs = torch.unique(torch.stack([table.group[mine], table.split[mine].long()], 1), dim=0)
     return int((torch.unique(pairs[:, 0], return_counts=True)[1] > 1).sum())
+
+
+def sentences(exact: Repeats, near: Repeats | None, groups: int, telling: list[str]) -> list[str]:
+    """The same in words, one line for each leak that there is."""
+    out = []
+    for name, found in (("exact", exact), ("near", near)):
+        if found and found.across:
+            out.append(f"{found.across} {name} duplicates lie in different splits: test results will be too good")
+        if found and found.conflicting:
+            out.append(f"{found.conflicting} {name} duplicates have different labels: one of the labels is wrong")
+    if groups:
+        out.append(f"{groups} groups lie in more than one split: test results will be too good")
+    if telling:
+        count, example = len(telling), telling[0]
+        out.append(f"{count:,} unlabelled files have a class in their name, e.g. {example}; augmint does not use it")
+    return out
+
+
+def quick(table: ImageTable) -> list[str]:
+    """All leaks but near duplicates, in words."""
+    return sentences(repeats(table, duplicates.exact(table)), None, groups_across(table), names_that_tell(table))
 
 
 def _words(path: str) -> list[str]:

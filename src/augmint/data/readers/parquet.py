@@ -111,14 +111,6 @@ def _class_names(schema: Any, column: str | None) -> list[str] | None:
         return None
 
 
-def _paths(table: Any, column: str, path: Path) -> list[str]:
-    kind = table.schema.field(column).type
-    known: list[Any] = [None] * len(table)
-    if pa.types.is_struct(kind) and any(kind.field(i).name == "path" for i in range(kind.num_fields)):
-        known = [p for chunk in table.column(column).chunks for p in chunk.field("path").to_pylist()]
-    return [str(name) if name else f"{path.name}#{row}" for row, name in enumerate(known)]
-
-
 def _names_from_paths(labels: list[Any], paths: list[str]) -> list[str] | None:
     """Class names, where the images' stored folders tell them without contradiction (…/automobile/1.jpg)."""
     pairs = {(label, Path(path).parent.name) for label, path in zip(labels, paths, strict=True) if label is not None}
@@ -129,37 +121,46 @@ def _names_from_paths(labels: list[Any], paths: list[str]) -> list[str] | None:
     return [name for _, name in sorted(pairs)]
 
 
+def _columns(file: Path, image: str, wanted: list[str]) -> tuple[int, Row]:
+    """The number of rows, the wanted columns that are there, and 'path' for each row."""
+    schema = schema_of(file)
+    if image_column(schema) != image:
+        raise InputError(f"{file}: no column of images called {image}, as in the other files; put it elsewhere")
+    kind = schema.field(image).type
+    inner = [f"{image}.path"] if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0 else []
+    try:
+        with pq.ParquetFile(file) as opened:
+            table = opened.read(columns=[*(name for name in wanted if name in schema.names), *inner])
+            rows = opened.metadata.num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(file, error) from error
+    values: Row = {name: table.column(name).to_pylist() for name in table.column_names if name != image}
+    known: list[Any] = [None] * rows
+    if inner:
+        known = [p for chunk in table.column(image).chunks for p in chunk.field("path").to_pylist()]
+    values["path"] = [str(name) if name else f"{file.name}#{row}" for row, name in enumerate(known)]
+    return rows, values
+
+
 def read(path: Path) -> Source:
     """One file, a file with its siblings, or a folder of files."""
     files = _files(path)
     schema = schema_of(files[0])
-    column = image_column(schema)
-    if column is None:
+    image = image_column(schema)
+    if image is None:
         raise InputError(f"{path}: no column of images; expected a struct with 'bytes', or binary, named image")
     label = next((name for name in LABELS if name in schema.names), None)
-    wanted = [name for name in (label, "split", "group") if name and name in schema.names]
-    has_path = pa.types.is_struct(schema.field(column).type) and "path" in str(schema.field(column).type)
-    labels: list[Any] = []
     split: list[int] = []
-    group: list[Any] = []
-    paths: list[str] = []
+    all_of: dict[str, list[Any]] = {"label": [], "group": [], "path": []}
     counts: list[int] = []
     for file in files:
-        if image_column(schema_of(file)) != column:
-            raise InputError(f"{file}: no column {column} as in {files[0].name}; put other files elsewhere")
-        try:
-            with pq.ParquetFile(file) as opened:
-                table = opened.read(columns=[*wanted, f"{column}.path"] if has_path else wanted)
-                rows = opened.metadata.num_rows
-        except (OSError, pa.ArrowException) as error:
-            raise _broken(file, error) from error
-        values: Row = {name: table.column(name).to_pylist() for name in wanted}
+        rows, values = _columns(file, image, [label or "", "split", "group"])
         where = (split_in(file.stem) or 0) if len(files) > 1 else 0
-        labels += values[label] if label else [None] * rows
         split += encode_splits(values["split"], file.name) if "split" in values else [where] * rows
-        group += values.get("group", [None] * rows)
-        paths += _paths(table, column, file) if has_path else [f"{file.name}#{row}" for row in range(rows)]
+        for name, column in (("label", label), ("group", "group"), ("path", "path")):
+            all_of[name] += values.get(column or "", [None] * rows)
         counts.append(rows)
-    classes = _class_names(schema, label) or _names_from_paths(labels, paths)
+    classes = _class_names(schema, label) or _names_from_paths(all_of["label"], all_of["path"])
     name = path.stem if path.is_file() else path.resolve().name
-    return source(name, ParquetImages(files, column, counts), labels, classes, split, group, paths)
+    pictures = ParquetImages(files, image, counts)
+    return source(name, pictures, all_of["label"], classes, split, all_of["group"], all_of["path"])
