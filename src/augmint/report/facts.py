@@ -231,11 +231,9 @@ def _lines(path: Path) -> list[Facts]:
 
 def _minted(folder: Path, classes: list[str]) -> Facts | None:
     """What was drawn, kept and rejected, and how near the kept ones are to real images."""
-    path = folder / "minted" / "metadata.parquet"
-    if not path.exists():
+    if not (folder / "minted" / "metadata.parquet").exists():
         return None
-    table = pq.read_table(path)
-    rows = table.select([c for c in ("label", "kept", "reason") if c in table.column_names]).to_pylist()
+    rows = [row for name in ("minted", "minted-rejected") for row in _trail(folder / name / "metadata.parquet")]
     by_class: dict[str, dict[str, int]] = {}
     reasons: dict[str, int] = {}
     for row in rows:
@@ -256,6 +254,14 @@ def _minted(folder: Path, classes: list[str]) -> Facts | None:
         "minted_distances": gallery.get("minted_distances"),
         "nearest_is_parent": gallery.get("nearest_is_parent"),
     }
+
+
+def _trail(path: Path) -> list[Facts]:
+    """The rows of one metadata file, [] without one."""
+    if not path.exists():
+        return []
+    table = pq.read_table(path)
+    return list(table.select([c for c in ("label", "kept", "reason") if c in table.column_names]).to_pylist())
 
 
 def gallery_facts(folder: Path) -> Facts:

@@ -5,11 +5,13 @@ with compute.autocast():
     loss = ...
 """
 
+import ctypes
 import os
 import resource
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -36,6 +38,7 @@ class Compute:
     @staticmethod
     def choose(device: str = "auto", precision: str = "auto") -> "Compute":
         """device 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'; precision 'auto', 'fp32', 'bf16'."""
+        _keep_memory()
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -59,6 +62,18 @@ class Compute:
         """'NVIDIA H200, bf16' or '2 CPU cores, fp32'."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{cores()} CPU cores"
         return f"{name}, {'bf16' if self.bf16 else 'fp32'}"
+
+
+@cache
+def _keep_memory() -> None:
+    """Tell glibc to keep freed memory for the next tensor instead of returning it to the system: with its
+    defaults, augmentation of small images takes up to twice as long."""
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # musl has none
+        for option, value in ((-3, 1 << 25), (-1, (1 << 31) - 1), (-2, 1 << 26)):  # mmap and trim thresholds, padding
+            libc.mallopt(option, value)
 
 
 def cores() -> int:

@@ -1,0 +1,5 @@
+"""python -m augmint: the command line."""
+
+from augmint.cli import main
+
+main()

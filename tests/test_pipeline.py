@@ -1,0 +1,177 @@
+"""The main job at its smallest, as a user meets it: command in, table, report, classifier and files out."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.datasets import load_digits
+
+import augmint as am
+from augmint.report import recompute
+
+TINY = {"judge": {"draws": 2}}
+CLI = [sys.executable, "-m", "augmint"]
+
+
+def augmint(*words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*CLI, *map(str, words)], capture_output=True, text=True, env=environment, timeout=300)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> am.Run:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return am.run("digits", folder, labels_per_class=5, preset="tiny", quiet=True)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's case: a few labelled images per class, many unlabelled, mixed sizes and formats, no test split."""
+    folder = tmp_path_factory.mktemp("photos")
+    images, labels = load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    names = {0: "zero", 1: "one", 2: "two"}
+    seen = dict.fromkeys(names, 0)
+    for number, (pixels, label) in enumerate(zip(images[:260], labels[:260], strict=True)):
+        if label not in names:
+            continue
+        seen[label] += 1
+        place = folder / (names[label] if seen[label] <= 6 else "_unlabeled")
+        place.mkdir(exist_ok=True)
+        image = Image.fromarray((pixels.reshape(8, 8) * 15.9).astype(np.uint8))
+        image = image.resize((int(rng.integers(12, 30)), int(rng.integers(12, 30))))
+        image.convert("RGB" if number % 3 else "L").save(place / f"{number}.{'png' if number % 2 else 'jpg'}")
+    return folder
+
+
+def test_a_run_leaves_what_it_promises(run: am.Run) -> None:
+    names = "config.yaml environment.json manifest.parquet metrics.jsonl run.log trials.parquet report/index.html"
+    for name in (
+        names + " report/report.json final/final.json final/model.safetensors minted/metadata.parquet"
+    ).split():
+        assert (run.folder / name).stat().st_size > 0, name
+    trials = pq.read_table(run.folder / "trials.parquet").to_pylist()
+    roles = [t["role"] for t in trials]
+    assert (roles.count("draw"), roles.count("select"), roles.count("final")) == (16, 16, 1)
+    assert all(0 <= t["accuracy"] <= 1 and t["n_train"] in (50, 25) for t in trials)
+    assert {t["arm"] for t in trials if t["role"] == "draw"} == {row["arm"] for row in run.facts["arms"]}
+
+
+def test_the_report_is_what_the_trials_say(run: am.Run) -> None:
+    stored = {row["arm"]: row for row in run.facts["arms"]}
+    for row in recompute(run.folder):
+        assert stored[row["arm"]]["mean"] == pytest.approx(row["mean"], abs=1e-12)
+    assert [v["verdict"] for v in run.verdict] == ["undecided"] * 3  # two draws decide nothing
+
+
+def test_the_encoder_knows_more_than_nothing(run: am.Run) -> None:
+    arms = {row["arm"]: row["mean"] for row in run.facts["arms"]}
+    assert arms["encoder"] > 0.4
+
+
+def test_arms_share_draws_and_are_tested_on_the_same_images(run: am.Run) -> None:
+    trials = [t for t in pq.read_table(run.folder / "trials.parquet").to_pylist() if t["role"] == "draw"]
+    rows = {t["arm"] + str(t["draw"]): load_file(run.folder / t["logits"])["rows"] for t in trials}
+    first = next(iter(rows.values()))
+    assert all(torch.equal(first, other) for other in rows.values())
+
+
+def test_minted_images_have_their_trail(run: am.Run) -> None:
+    kept = pq.read_table(run.folder / "minted" / "metadata.parquet").to_pylist()
+    files = {str(p.relative_to(run.folder / "minted")) for p in (run.folder / "minted").rglob("*.png")}
+    assert {row["file_name"] for row in kept if row["kept"]} == files
+    ids = set(pq.read_table(run.folder / "manifest.parquet")["id"].to_pylist())
+    assert {row["parent"] for row in kept} <= ids
+
+
+def test_the_same_call_again_computes_nothing_and_changes_nothing(run: am.Run) -> None:
+    before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("model.safetensors") if "final" not in p.parts}
+    facts = run.facts
+    again = am.run("digits", run.folder, labels_per_class=5, preset="tiny", quiet=True)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert again.facts["arms"] == facts["arms"] and again.verdict == facts["verdict"]
+
+
+def test_other_settings_are_refused_with_the_difference(run: am.Run) -> None:
+    with pytest.raises(am.InputError, match=r"labels_per_class: 5 -> 6"):
+        am.run("digits", run.folder, labels_per_class=6, preset="tiny", quiet=True)
+
+
+def test_predict_gives_classes_and_probabilities(run: am.Run, tmp_path: Path) -> None:
+    images, labels = load_digits(return_X_y=True)
+    for i in range(40):
+        Image.fromarray((images[i].reshape(8, 8) * 255 / 16).astype(np.uint8)).save(tmp_path / f"{i:02d}.png")
+    found = run.predict(tmp_path)
+    assert len(found) == 40 and all(abs(sum(p.probabilities.values()) - 1) < 1e-6 for p in found)
+    right = np.mean([p.label == str(labels[int(Path(p.file).stem)]) for p in found])
+    assert right > 0.35  # chance is 0.1
+    out = augmint("predict", run.folder, tmp_path)
+    rows = list(csv.DictReader(io.StringIO(out.stdout)))
+    assert [r["label"] for r in rows] == [p.label for p in found]
+
+
+def test_a_folder_without_test_split_is_cross_validated(photos: Path, tmp_path: Path) -> None:
+    out = augmint("run", photos, "--preset", "tiny", "--out", tmp_path / "r", "--json")
+    facts = json.loads(out.stdout)
+    trials = pq.read_table(tmp_path / "r" / "trials.parquet").to_pylist()
+    assert {t["role"] for t in trials} == {"fold"} and len(trials) == 16
+    assert all(t["n_train"] + t["n_test"] == 18 for t in trials)
+    assert facts["data"]["classes"] == ["one", "two", "zero"] or set(facts["data"]["classes"]) == {"zero", "one", "two"}
+    final = json.loads((tmp_path / "r" / "final" / "final.json").read_text())
+    assert final["labels"] == 18  # refitted on all labels
+    assert len(am.Run(tmp_path / "r").predict(photos / "_unlabeled")) > 20
+
+
+def test_killed_and_started_again_ends_with_the_same_result(run: am.Run, tmp_path: Path) -> None:
+    command = [*CLI, "run", "digits", "--labels-per-class", "5", "--preset", "tiny", "--out", str(tmp_path / "r")]
+    child = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "r").glob("stages/trials/draw-00-scratch-weak/*/done.json")):
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    augmint("run", tmp_path / "r")  # a run folder alone is enough to go on
+    for path in sorted((run.folder / "trials").glob("*.safetensors")):
+        ours = load_file(tmp_path / "r" / "trials" / path.name)["logits"]
+        torch.testing.assert_close(ours, load_file(path)["logits"], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["run", "nowhere/"], 3, "nowhere"),
+        (["run", "digits", "--preset", "quick"], 2, "choose one of"),
+        (["run", "digits", "--set", "represent.widht=3"], 2, "represent.widht"),
+        (["run", "digits", "--set", "judge.arms=[scratch-magic]"], 2, "scratch-magic"),
+        (["run", "digits", "--labels-per-class", "5000", "--preset", "tiny"], 3, "5,?000"),
+        (["run", "digits", "--device", "cuda:99"], 2, "cuda"),
+        (["preview", "digits", "--policy", "magic"], 2, "magic"),
+        (["report", "."], 3, "not a run"),
+        (["predict", ".", "x.png"], 3, "no final classifier"),
+        (["walk"], 2, "walk"),
+    ],
+)
+def test_mistakes_get_one_line_and_their_exit_code(words: list[str], code: int, message: str, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "r"] if words[0] == "run" else []
+    done = augmint(*words, *out, check=False)
+    assert done.returncode == code, done.stderr
+    import re
+
+    assert re.search(message, done.stderr) and "Traceback" not in done.stderr
