@@ -8,7 +8,7 @@ import torch
 
 from augmint.config import RepresentSettings
 from augmint.data.table import ImageTable
-from augmint.errors import Diverged, InputError
+from augmint.errors import Diverged, InputError, UsageError
 from augmint.measure.knn import knn_accuracy
 from augmint.represent import Encoder, train_encoder
 from augmint.represent import train as room
@@ -172,3 +172,11 @@ def test_divergence_stops():
 def test_one_image_is_too_few():
     with pytest.raises(InputError, match="too few"):
         train_encoder(patterns().take(torch.tensor([0])), SMALL, CPU, seed=0)
+
+
+def test_view_options_are_of_the_policy_they_name():
+    room.views_of(replace_settings(views="simclr", view_options={"gentle": {"turn": 0.0}}))
+    with pytest.raises(UsageError, match="there is no option trun"):
+        room.views_of(replace_settings(views="gentle", view_options={"gentle": {"trun": 0.0}}))
+    with pytest.raises(UsageError, match="no such policy"):
+        room.views_of(replace_settings(view_options={"gentel": {}}))

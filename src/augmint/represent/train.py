@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augmint import seeding
-from augmint.augment import policy
+from augmint.augment import Augment, policy
 from augmint.config import RepresentSettings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError
@@ -98,12 +98,18 @@ def form_of(table: ImageTable, settings: RepresentSettings) -> Form:
     return Form(settings.backbone, table.shape, settings.width, settings.stem, latent, settings.decoder_width)
 
 
+def views_of(settings: RepresentSettings) -> Augment:
+    """The policy that makes the views, with its options. UsageError if a name in the settings does not exist."""
+    built = {name: policy(name, **options) for name, options in settings.view_options.items()}
+    return built.get(settings.views) or policy(settings.views)
+
+
 def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int) -> Joint:
     """Everything that is trained, with weights from the seed or from `settings.weights`, on the device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.key(seed, STREAM, "init"))
         network, decoder = build(form)
-        method = build_method(settings.method, network, policy(settings.views, **settings.view_options), settings)
+        method = build_method(settings.method, network, views_of(settings), settings)
     if settings.weights is not None:
         start = Encoder.load(settings.weights, compute)
         same = ("backbone", "shape", "width", "stem")
