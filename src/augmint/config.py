@@ -59,7 +59,7 @@ class RepresentSettings(Strict):
     batch: Positive = 256
     lr: NonNegative = 2e-3
     weight_decay: NonNegative = 1e-4
-    projector: str = "article"  # or "standard"; no difference found beyond noise
+    projector: str = "article"  # or "standard" (two layers); no difference was seen
     options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.2}
     reconstruction: NonNegative = 5.0  # weight of the reconstruction term; 0 = none
     latent: Positive = 128  # size of the bottleneck that the decoder reads
