@@ -77,15 +77,15 @@ class ImageGeneratorSettings(Strict):
     latent: Positive = 128
     images: Positive = 250_000
     batch: Positive = 64
-    discriminators: tuple[Literal["image", "pair", "siamese", "projection"], ...] = ("pair",)
+    discriminators: tuple[Literal["image", "pair", "siamese", "projection"], ...] = ("pair", "image")
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"
-    lambda_: NonNegative = 0.1  # weight of the adversarial term in G's objective
+    lambda_: NonNegative = 0.3  # weight of the adversarial term in G's objective
     beta: NonNegative = 0.0  # weight of the constraint on D
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0  # the margin is 1 - delta
     farthest: Literal["generated", "uniform", "farthest", "semi_hard"] = "semi_hard"
     reconstruction: NonNegative = 1.0  # of a real neighbour from the parent and the neighbour's code
-    prior: NonNegative = 0.05  # how closely those codes have to follow N(0, 1), within the reconstruction term
+    prior: NonNegative = 0.004  # how closely those codes have to follow N(0, 1), within the reconstruction term
     consistency: NonNegative = 0.0  # the noise has to be found again in the child
     diversity: NonNegative = 0.0  # children of one parent have to differ as much as real neighbours do
     augment: NonNegative = 1.0  # strength of what D's images undergo
@@ -94,7 +94,7 @@ class ImageGeneratorSettings(Strict):
     init: Literal["default", "normal002"] = "default"
     ema: Fraction = 0.998
     d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
-    g_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
+    g_optimiser: OptimiserSettings = OptimiserSettings(lr=1e-3)
 
 
 class FeatureGeneratorSettings(Strict):

@@ -170,28 +170,31 @@ class _Trainer:
 
     def _play(self, parents: Tensor, near: Tensor, draws: Draws) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Children [B, …] of fresh noise, and the terms of G's objective that need no discriminator."""
-        s, loss, metrics = self.settings, torch.zeros((), device=parents.device), {}
-        twins = len(parents) // 2 if s.diversity else 0  # parents that get a second child
-        noise = [draws.normal("noise", s.noise), draws.normal("twin", s.noise)[:twins]]
+        s, net, half = self.settings, self.network, (len(parents) + 1) // 2
+        noise = draws.normal("noise", s.noise)
         with self.compute.autocast():
-            hidden = self.network.encoder(parents)
-            if s.reconstruction:
-                mean, log_variance = self.network.code(near)
-                noise.append(mean + (log_variance / 2).exp() * draws.normal("code", s.noise))
-            bottlenecks = [hidden, hidden[:twins], hidden][: len(noise)]
-            made = self.network.decode(torch.cat(bottlenecks), torch.cat(noise))
-            children, second, *again = torch.split(made, [len(z) for z in noise])
+            hidden, hidden_near = net.encoder(torch.cat([parents, near])).chunk(2)
+            mean, log_variance = net.code(hidden, hidden_near)
+            code = mean + (log_variance / 2).exp() * draws.normal("code", s.noise)
+            # The first half of the neighbours is reached by a step, the second half decoded as it is.
+            goals = [net.step(hidden[:half], code[:half]), hidden_near[half:]] if s.reconstruction else []
+            twins = [net.step(hidden[:half], draws.normal("twin", s.noise)[:half])] if s.diversity else []
+            made = net.decoder(torch.cat([net.step(hidden, noise), *goals, *twins]))
+        children, rest = made[: len(parents)], made[len(parents) :]
+        loss, metrics = torch.zeros((), device=parents.device), {}
         if s.reconstruction:
-            error = (again[0] - near).abs().mean()
-            loss = loss + s.reconstruction * (error + s.prior * losses.divergence(mean, log_variance))
-            metrics["echo"] = error.detach()
+            error = (rest[: len(near)] - near).abs().flatten(1).mean(1)
+            kept = losses.divergence(mean, log_variance)
+            loss = loss + s.reconstruction * (error.mean() + s.prior * kept)
+            metrics |= {"echo": error[:half].mean().detach(), "again": error[half:].mean().detach()}
+            metrics["code"] = kept.detach()
         if twins:
-            spread = losses.diversity(children[:twins], second, wanted=(near - parents).abs().mean())
-            loss, metrics["sameness"] = loss + s.diversity * spread, spread.detach()
+            apart = losses.diversity(children[:half], rest[-half:], wanted=(near - parents).abs().mean())
+            loss, metrics["sameness"] = loss + s.diversity * apart, apart.detach()
         if s.consistency:
             with self.compute.autocast():
-                found, _ = self.network.code(children)
-            missed = (found - noise[0]).square().mean()
+                found, _ = net.code(hidden, net.encoder(children))
+            missed = (found - noise).square().mean()
             loss, metrics["missed"] = loss + s.consistency * missed, missed.detach()
         return children, loss, metrics
 

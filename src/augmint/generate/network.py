@@ -3,9 +3,11 @@
     network = ImageGeneratorNetwork(shape=(1, 28, 28), width=32, latent=128, noise=64)
     children = network(parents, z)           # float 0 … 1 [N, C, H, W], float [N, 64]
 
-While it trains, a second encoder reads a code off a real neighbour; decoding the parent with that code has to give
-the neighbour (Zhu et al., "Toward multimodal image-to-image translation", NeurIPS 2017). So the noise means "which
-neighbour" from the start, long before D could teach it.
+A child is a step away from its parent at the bottleneck: decoder(h + step(h, z)). While it trains, a second network
+reads off parent and real neighbour the code of the step between them; taking that step has to give the neighbour
+(Zhu et al., "Toward multimodal image-to-image translation", NeurIPS 2017; Schwartz et al., "Δ-encoder", NeurIPS
+2018). So the noise means "which way to a neighbour" from the start, long before D could teach it. If the code could
+carry the whole image, it would, and the parent be ignored: hence a step, and codes that cost something.
 """
 
 from typing import cast
@@ -16,26 +18,28 @@ from torch import Tensor, nn
 from augmint.networks.codec import Decoder, ImageEncoder, Shape
 
 
+def _mlp(inner: int, hidden: int, outer: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inner, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, outer))
+
+
 class ImageGeneratorNetwork(nn.Module):
     """parents float 0 … 1 [N, C, H, W], noise [N, noise] → children float 0 … 1 [N, C, H, W]."""
 
     def __init__(self, shape: Shape, width: int, latent: int, noise: int) -> None:
         super().__init__()
         self.encoder = ImageEncoder(shape, width, latent)
-        self.coder = ImageEncoder(shape, width, 2 * noise)
-        self.join = nn.Sequential(
-            nn.Linear(latent + noise, 2 * latent), nn.LeakyReLU(0.2), nn.Linear(2 * latent, latent)
-        )
+        self.coder = _mlp(2 * latent, 2 * latent, 2 * noise)
+        self.walk = _mlp(latent + noise, 2 * latent, latent)
         self.decoder = Decoder(shape, width, latent)
 
-    def code(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, float [N, noise] each, of the codes that stand for these images."""
-        mean, log_variance = self.coder(images).float().chunk(2, 1)
+    def code(self, parents: Tensor, children: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, float [N, noise] each, of the step between bottlenecks [N, latent] and [N, latent]."""
+        mean, log_variance = self.coder(torch.cat([parents, children - parents], 1)).float().chunk(2, 1)
         return mean, log_variance.clamp(-8, 4)
 
-    def decode(self, hidden: Tensor, noise: Tensor) -> Tensor:
-        """Bottleneck [N, latent] and noise [N, noise] → images."""
-        return cast(Tensor, self.decoder(self.join(torch.cat([hidden, noise.to(hidden.dtype)], 1))))
+    def step(self, hidden: Tensor, noise: Tensor) -> Tensor:
+        """The bottleneck [N, latent] that the noise [N, noise] leads to from another."""
+        return hidden + cast(Tensor, self.walk(torch.cat([hidden, noise.to(hidden.dtype)], 1)))
 
     def forward(self, parents: Tensor, noise: Tensor) -> Tensor:
-        return self.decode(self.encoder(parents), noise)
+        return cast(Tensor, self.decoder(self.step(self.encoder(parents), noise)))

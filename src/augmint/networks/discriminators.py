@@ -19,10 +19,21 @@ from augmint.networks.codec import ImageEncoder, Shape, pyramid
 from augmint.networks.initialise import initialise
 
 
+GAIN = 10.0  # spectral normalisation leaves so small a slope that logits would hardly leave 0 in a short training
+
+
 class Discriminator(nn.Module):
     """candidates [N, …], anchors [N, …] → logits float [N]. `pairs`: it looks at the anchors."""
 
     pairs: bool
+    gain = 1.0
+
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        """float [N], before the gain."""
+        raise NotImplementedError
+
+    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        return self.gain * self.score(candidates, anchors)
 
 
 def _body(inner: int, shape: Shape, width: int) -> tuple[list[nn.Module], int]:
@@ -57,7 +68,7 @@ class ImageDiscriminator(Discriminator):
         layers, size = _body(shape[0], shape, width)
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
 
-    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         return cast(Tensor, self.layers(candidates * 2 - 1))[:, 0]
 
 
@@ -74,7 +85,7 @@ class PairDiscriminator(Discriminator):
         layers, size = _body(2 * shape[0], shape, width)
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
 
-    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         return cast(Tensor, self.layers(torch.cat([candidates, anchors], 1) * 2 - 1))[:, 0]
 
 
@@ -91,7 +102,7 @@ class SiameseDiscriminator(Discriminator):
         self.own = nn.Linear(features, 1)
         self.match = nn.Linear(features, features, bias=False)
 
-    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         both = self.trunk(torch.cat([candidates, anchors]) * 2 - 1)
         x, condition = both.chunk(2)
         matched: Tensor = x * self.match(condition)
@@ -116,7 +127,7 @@ class ProjectionDiscriminator(Discriminator):
         self.projection = ImageEncoder(shape, width, features)
         self.head = article_head(features)
 
-    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         return cast(Tensor, self.head(self.projection(candidates)))[:, 0]
 
 
@@ -129,7 +140,7 @@ class FeatureDiscriminator(Discriminator):
         super().__init__()
         self.layers = _mlp(features, hidden)
 
-    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         return cast(Tensor, self.layers(candidates))[:, 0]
 
 
@@ -142,7 +153,7 @@ class FeaturePairDiscriminator(Discriminator):
         super().__init__()
         self.layers = _mlp(3 * features, hidden)
 
-    def forward(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         return cast(Tensor, self.layers(torch.cat([candidates, anchors, candidates - anchors], 1)))[:, 0]
 
 
@@ -167,6 +178,7 @@ FEATURE: dict[str, Callable[[int, int], Discriminator]] = {
 def _finish(network: Discriminator, spectral: bool, init: str) -> Discriminator:
     initialise(network, init)
     if spectral:
+        network.gain = GAIN
         for layer in network.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 spectral_norm(layer)
