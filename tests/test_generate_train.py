@@ -105,7 +105,9 @@ def test_other_shapes(shape):
 def test_learns_digits(digits):
     """Children keep their parent's looks, differ among each other, and D tells noise from digits."""
     pool, features = digits
-    settings = SMALL.model_copy(update={"width": 8, "d_width": 8, "images": 8000, "ema": 0.99, "discriminators": ("pair",)})
+    settings = SMALL.model_copy(
+        update={"width": 8, "d_width": 8, "images": 5000, "ema": 0.99, "discriminators": ("pair",)}
+    )
     generator = train_image_generator(pool, features, settings, CPU, seed=0)
     images = pool.images.float()
     children = generator.generate(pool.images, rows(200)).float()

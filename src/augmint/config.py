@@ -86,6 +86,7 @@ class ImageGeneratorSettings(Strict):
     farthest: Literal["generated", "uniform", "farthest", "semi_hard"] = "semi_hard"
     reconstruction: NonNegative = 1.0  # of a real neighbour from the parent and the neighbour's code
     prior: NonNegative = 0.004  # how closely those codes have to follow N(0, 1), within the reconstruction term
+    warm_up: Fraction = 0.2  # share of the training before D takes part (none without reconstruction)
     consistency: NonNegative = 0.0  # the noise has to be found again in the child
     diversity: NonNegative = 0.0  # children of one parent have to differ as much as real neighbours do
     augment: NonNegative = 1.0  # strength of what D's images undergo

@@ -52,6 +52,12 @@ def optimiser(parameters: Iterator[nn.Parameter], settings: OptimiserSettings) -
     return kind(parameters, rate, betas=(first, second), weight_decay=decay, foreach=True)
 
 
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of all groups."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
 def gradient_norm(module: nn.Module) -> Tensor:
     """Scalar: the Euclidean norm of all gradients of a module."""
     gradients = [p.grad for p in module.parameters() if p.grad is not None]

@@ -8,6 +8,7 @@ child. D tells them apart, and mismatched real pairs from matching ones, so a ch
 Labels are not looked at.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,7 @@ from augmint.config import ImageGeneratorSettings
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.generate import losses
-from augmint.generate.game import Game, optimiser, update
+from augmint.generate.game import Game, optimiser, set_rate, update
 from augmint.generate.network import ImageGeneratorNetwork
 from augmint.generate.pairs import choose, neighbours, opposite
 from augmint.generate.snapshots import Snapshots
@@ -122,6 +123,11 @@ class ImageGenerator:
         )
 
 
+def _fall(progress: float) -> float:
+    """Factor of G's learning rate: half a cosine from 1 down to a tenth."""
+    return 0.55 + 0.45 * math.cos(math.pi * progress)
+
+
 class _Trainer:
     """One step of D and one of G, in the form that `fit` calls."""
 
@@ -154,7 +160,20 @@ class _Trainer:
         """D learns from G's children of these parents, then G from D."""
         s = self.settings
         parents, near = self._images(rows), self._images(choose(self.near[rows], draws))
-        children, extra, metrics = self._play(parents, near, draws)
+        children, loss, metrics = self._play(parents, near, draws)
+        if progress >= s.warm_up or not s.reconstruction:
+            adversarial, more = self._judge(parents, near, children, rows, draws)
+            loss, metrics = loss + adversarial, {**metrics, **more, "g_loss": adversarial.detach()}
+        set_rate(self.optimiser, s.g_optimiser.lr * _fall(progress))
+        metrics["g_gradient"] = update(self.network, loss, self.optimiser)
+        self.average.update(self.network)
+        return metrics
+
+    def _judge(
+        self, parents: Tensor, near: Tensor, children: Tensor, rows: Tensor, draws: Draws
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """A step of D, then what it says about the children: the adversarial term and D's metrics."""
+        s = self.settings
         far = opposite(s.farthest, self.features[rows], draws)
         others = [] if far is None else [near[far]]
         shown, shown_near, shown_parents, *shown_far = together(
@@ -162,11 +181,8 @@ class _Trainer:
         )
         real = (shown_near, shown_parents)
         mismatched = (shown_far[0], shown_parents) if shown_far else None
-        metrics |= self.game.d_step(real, (shown.detach(), shown_parents), mismatched, draws.step)
-        adversarial = self.game.g_loss((shown, shown_parents), real)
-        norm = update(self.network, adversarial + extra, self.optimiser)
-        self.average.update(self.network)
-        return {**metrics, "g_loss": adversarial.detach(), "g_gradient": norm}
+        metrics = self.game.d_step(real, (shown.detach(), shown_parents), mismatched, draws.step)
+        return self.game.g_loss((shown, shown_parents), real), metrics
 
     def _play(self, parents: Tensor, near: Tensor, draws: Draws) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Children [B, …] of fresh noise, and the terms of G's objective that need no discriminator."""
@@ -181,7 +197,8 @@ class _Trainer:
             twins = [net.step(hidden[:half], draws.normal("twin", s.noise)[:half])] if s.diversity else []
             made = net.decoder(torch.cat([net.step(hidden, noise), *goals, *twins]))
         children, rest = made[: len(parents)], made[len(parents) :]
-        loss, metrics = torch.zeros((), device=parents.device), {}
+        loss = torch.zeros((), device=parents.device)
+        metrics: dict[str, Tensor] = {}
         if s.reconstruction:
             error = (rest[: len(near)] - near).abs().flatten(1).mean(1)
             kept = losses.divergence(mean, log_variance)

@@ -18,7 +18,6 @@ from augmint.errors import UsageError
 from augmint.networks.codec import ImageEncoder, Shape, pyramid
 from augmint.networks.initialise import initialise
 
-
 GAIN = 10.0  # spectral normalisation leaves so small a slope that logits would hardly leave 0 in a short training
 
 
