@@ -75,11 +75,11 @@ class ImageGeneratorSettings(Strict):
     d_width: Positive = 32
     noise: Positive = 32
     latent: Positive = 128
-    images: Positive = 250_000
+    images: Positive = 160_000
     batch: Positive = 64
     discriminators: tuple[Literal["image", "pair", "siamese", "projection"], ...] = ("pair", "image")
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"
-    lambda_: NonNegative = 0.3  # weight of the adversarial term in G's objective
+    lambda_: NonNegative = 0.02  # weight of the adversarial term in G's objective
     beta: NonNegative = 0.0  # weight of the constraint on D
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0  # the margin is 1 - delta
@@ -88,14 +88,14 @@ class ImageGeneratorSettings(Strict):
     prior: NonNegative = 0.004  # how closely those codes have to follow N(0, 1), within the reconstruction term
     warm_up: Fraction = 0.2  # share of the training before D takes part (none without reconstruction)
     consistency: NonNegative = 0.0  # the noise has to be found again in the child
-    diversity: NonNegative = 0.0  # children of one parent have to differ as much as real neighbours do
+    diversity: NonNegative = 0.05  # children of one parent have to differ as much as real neighbours do
     augment: NonNegative = 1.0  # strength of what D's images undergo
     neighbours: Positive = 10  # real pairs: an image and one of its nearest in the representation
     spectral_norm: bool = True
     init: Literal["default", "normal002"] = "default"
     ema: Fraction = 0.998
-    d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
-    g_optimiser: OptimiserSettings = OptimiserSettings(lr=1e-3)
+    d_optimiser: OptimiserSettings = OptimiserSettings(lr=6e-4)
+    g_optimiser: OptimiserSettings = OptimiserSettings(lr=1.5e-3)
 
 
 class FeatureGeneratorSettings(Strict):
@@ -148,10 +148,11 @@ class ClassifySettings(Strict):
 
     network: str = "cnn"  # from scratch: cnn, resnet8, resnet18
     width: Positive = 32
-    images: Positive = 40_000
-    batch: Positive = 128
+    images: Positive = 25_600
+    batch: Positive = 64
     lr: NonNegative = 2e-3
     weight_decay: NonNegative = 5e-4
+    extra_policy: str = "randaugment"  # under which pseudo-labelled and minted images are trained on, and their labels
     minted_share: float = Field(0.5, ge=0.0, le=0.5)  # of a batch
     minted_weight: NonNegative = 1.0
     fade: Fraction = 0.8  # from here on the minted share falls to zero at the end
@@ -210,7 +211,7 @@ def demo() -> Tree:
     return {
         "represent": {"images": 90_000, "view_options": {"gentle": {"turn": 10.0}}},
         "generate": {"image": {"images": 60_000}, "feature": {"images": 100_000}},
-        "classify": {"images": 12_000, "width": 16},
+        "classify": {"images": 16_000, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},
     }
 
