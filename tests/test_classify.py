@@ -7,8 +7,16 @@ from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
 from augmint.augment import policy
-from augmint.classify import Extra, LogisticHead, ScratchClassifier, fit_logistic, fit_scratch, neighbour_graph
-from augmint.classify import propagate, surest
+from augmint.classify import (
+    Extra,
+    LogisticHead,
+    ScratchClassifier,
+    fit_logistic,
+    fit_scratch,
+    neighbour_graph,
+    propagate,
+    surest,
+)
 from augmint.classify.graph import poisson_potential
 from augmint.classify.scratch import _extra_share, _schedule
 from augmint.config import ClassifySettings

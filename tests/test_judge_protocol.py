@@ -82,5 +82,5 @@ def test_nothing_to_learn_from_is_a_clear_error() -> None:
 def test_arms_are_found_by_name() -> None:
     assert set(resolve().judge.arms) <= set(arms.arms())
     assert arms.family("scratch-minted") == "scratch" and arms.family("encoder") == "encoder"
-    with pytest.raises(UsageError, match="choose from .*scratch-minted"):
+    with pytest.raises(UsageError, match=r"choose from .*scratch-minted"):
         arms.find("scratch-magic")

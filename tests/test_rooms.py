@@ -8,10 +8,10 @@ import pytest
 import augmint
 
 ROOT = Path(augmint.__file__).parent
-ORDER = (
+ORDER = tuple(
     "errors config seeding train data augment networks measure represent classify generate mint judge report "
-    "pipeline estimate api cli __main__"
-).split()
+    "pipeline estimate api cli __main__".split()
+)
 FILES = sorted(ROOT.rglob("*.py"))
 
 

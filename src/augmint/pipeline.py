@@ -20,7 +20,7 @@ from torch import Tensor
 from augmint import mint
 from augmint.classify import LogisticHead, neighbour_graph
 from augmint.config import Settings
-from augmint.data import load
+from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
 from augmint.data.table import ImageTable
 from augmint.generate.feature import FeatureGenerator, train_feature_generator
@@ -189,9 +189,13 @@ class Pipeline:
     @cached_property
     def selected(self) -> list[dict[str, Any]]:
         """Trials under cross-validation on the labels; they choose the final arm."""
-        splits = protocol.selection(self.table, self.parts, self.settings) or self.splits
+        splits = self.select_splits or self.splits
         self.bench.train(splits, self.arms)
         return self.bench.score(splits, self.arms, self.features_of)
+
+    @cached_property
+    def select_splits(self) -> list[Split]:
+        return protocol.selection(self.table, self.parts, self.settings)
 
     @cached_property
     def splits(self) -> list[Split]:
@@ -247,9 +251,11 @@ class Pipeline:
     def run(self) -> Path:
         """The main job. Returns the path of the report."""
         self.run_dir.say(f"{self.table.name}: {self._counts()}; {self.compute.describe()}")
+        for warning in leaks.quick(self.table):
+            self.run_dir.say(f"warning: {warning}")
         for name in self.arms:
             find(name)
-        self.bench.train(self.splits, self.arms)
+        self.bench.train(self.splits + self.select_splits, self.arms)
         self.classify()
         if self.image_generator is not None:
             self.mint()

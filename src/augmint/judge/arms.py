@@ -64,7 +64,7 @@ def scratch_pseudo(situation: Situation) -> Model:
 
 def scratch_minted(situation: Situation) -> Model:
     """Labels and minted images."""
-    return situation.fit("scratch-minted", policy("weak"), situation.minted_extra)
+    return situation.fit("scratch-minted", situation.extra_policy, situation.minted_extra)
 
 
 def encoder(situation: Situation) -> Model:

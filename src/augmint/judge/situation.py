@@ -100,10 +100,15 @@ class Situation:
         rows, labels = self.pseudo
         return torch.cat([self.rows, rows]), torch.cat([self.labels, labels])
 
+    @property
+    def extra_policy(self) -> Augment:
+        """What all samples of an arm with extra ones undergo: the same for pseudo-labelled and minted."""
+        return policy(self.material.settings.classify.extra_policy)
+
     @cached_property
     def judge(self) -> ScratchClassifier:
         """The independent classifier that minted images must convince: pixels only, weights of its own."""
-        return self.fit("scratch-pseudo", policy("weak"), self.pseudo_extra)
+        return self.fit("scratch-pseudo", self.extra_policy, self.pseudo_extra)
 
     @property
     def pseudo_extra(self) -> Extra:

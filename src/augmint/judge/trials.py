@@ -26,8 +26,9 @@ from augmint.errors import InputError
 from augmint.judge import arms
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
+from augmint.judge.workers import over_cores
 from augmint.train import Compute, RunDir, StageDir, checkpoint
-from augmint.train.progress import Task
+from augmint.train.compute import cores
 
 SCHEMA = 1
 COLUMNS = pa.schema(
@@ -71,27 +72,36 @@ class Bench:
 
     def train(self, splits: list[Split], names: tuple[str, ...]) -> None:
         """Every arm on every split; finished ones are not repeated."""
-        total = len(splits) * len(names)
-        with self.run.progress.task("trials", total, unit="trials") as task:
-            task.restored(sum(self.stage(split, name).done for split in splits for name in names))
-            for number, split in enumerate(splits):
-                self._train_split(split, names, task, number * len(names))
+        folders = [self.stage(split, name) for split in splits for name in names]
+        todo = [split for split in splits if not all(self.stage(split, name).done for name in names)]
 
-    def _train_split(self, split: Split, names: tuple[str, ...], task: Task, before: int) -> None:
-        if all(self.stage(split, name).done for name in names):
+        def finished() -> int:
+            return sum(stage.done for stage in folders)
+
+        if not todo:
             return
+        with self.run.progress.task("trials", len(folders), unit="trials") as task:
+            task.restored(finished())
+            on_cpu = self.material.compute.device.type == "cpu"
+            over_cores(
+                lambda split: self._train_split(split, names),
+                todo,
+                cores() if on_cpu else 1,
+                lambda: task.update(finished()),
+            )
+
+    def _train_split(self, split: Split, names: tuple[str, ...]) -> None:
         situation = Situation(self.material, split, self._curve(split))
         pseudo = self.stage(split, "scratch-pseudo")
         if pseudo.done:  # an earlier part of this run trained it: minting judges with the same one
             situation.judge = ScratchClassifier.load(pseudo.folder / "model.safetensors", self.material.compute)
-        for done, name in enumerate(names):
+        for name in names:
             stage = self.stage(split, name)
             if not stage.done:
                 start = time.monotonic()
                 model = arms.find(name)(situation)
                 model.save(stage.folder / "model.safetensors")
                 stage.finish(time.monotonic() - start, arm=name, split=split.name)
-            task.update(before + done + 1)
 
     def _curve(self, split: Split) -> Callable[[str, int, ScratchClassifier], None] | None:
         val = self.material.val
@@ -162,7 +172,7 @@ class Bench:
 
 
 def _without_schema(facts: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in facts.items() if k not in ("schema", "stage", "peak_memory")}
+    return {k: v for k, v in facts.items() if k not in ("schema", "stage")}
 
 
 def _keep(path: Path, mark: str, logits: Tensor, rows: Tensor) -> None:
