@@ -9,7 +9,6 @@
 The same call again resumes or, once finished, just loads; other settings need another `out`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from augmint.errors import InputError, UsageError
 from augmint.judge.trials import load_model
 from augmint.pipeline import Pipeline
 from augmint.represent import Encoder
-from augmint.train import QUIET, Compute, ProgressOut, RunDir
+from augmint.train import QUIET, Compute, ProgressOut, RunDir, checkpoint
 from augmint.train.rundir import CONFIG
 
 
@@ -51,8 +50,7 @@ class Run:
         path = self.folder / "report" / "report.json"
         if not path.exists():
             raise InputError(f"{self.folder} has no report yet; finish it with `augmint run {self.folder}`")
-        facts: dict[str, Any] = json.loads(path.read_text())
-        return facts
+        return checkpoint.read_json(path, "verdict")
 
     @property
     def verdict(self) -> list[dict[str, Any]]:
@@ -85,8 +83,7 @@ def _final_facts(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} has no final classifier; make one with `augmint run` or `augmint classify {folder}`"
         )
-    facts: dict[str, Any] = json.loads(path.read_text())
-    return facts
+    return checkpoint.read_json(path, "shape", "classes", "temperature")
 
 
 def _logits(folder: Path, images: Tensor, compute: Compute) -> Tensor:

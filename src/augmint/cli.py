@@ -7,8 +7,9 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 a failure of aug
 """
 
 import csv
+import errno
+import io
 import json
-import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -17,12 +18,13 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from PIL.Image import Image
 from rich.console import Console
 
 from augmint import api
 from augmint.config import PRESETS, DataSettings, Settings, assignments, merge, resolve
 from augmint.errors import AugmintError, UsageError
-from augmint.train import ProgressOut, RunDir
+from augmint.train import ProgressOut, RunDir, checkpoint
 
 app = typer.Typer(
     help="From a folder of images with few labels to a classifier, minted training images and an honest verdict.",
@@ -65,6 +67,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what is in 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 Size = Annotated[int | None, typer.Option("--size", min=1, help="Side in pixels; default from the data.")]
 Mode = Annotated[str, typer.Option("--mode", help="auto, grey or rgb.")]
+
+# What the disk may answer anywhere that a file is written or read; no defect of ours.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ENOTDIR}
 
 
 def _print_json(value: Any) -> None:
@@ -310,10 +315,11 @@ def predict(
     if as_json:
         _print_json([asdict(p) for p in found])
         return
-    with open(out, "w", newline="") if out else os.fdopen(os.dup(sys.stdout.fileno()), "w") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "label", "probability"])
-        writer.writerows([p.file, p.label, f"{p.probability:.4f}"] for p in found)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["file", "label", "probability"])
+    writer.writerows([p.file, p.label, f"{p.probability:.4f}"] for p in found)
+    checkpoint.atomic_write(out, table.getvalue()) if out else print(table.getvalue(), end="")
 
 
 @app.command()
@@ -329,7 +335,7 @@ def check(
 
     found = audit(source, _data_settings(size, mode))
     if sheet:
-        found.sheet().save(sheet)
+        _save_png(found.sheet(), sheet)
     _print_json(found.to_dict()) if as_json else out_console.print("\n".join(found.lines()), markup=False)
 
 
@@ -348,8 +354,14 @@ def preview(
     from augmint.augment.preview import preview as draw
     from augmint.data import load
 
-    draw(load(source, _data_settings(size, mode)), policy, seed, count, views).save(out)
+    _save_png(draw(load(source, _data_settings(size, mode)), policy, seed, count, views), out)
     out_console.print(f"{policy}: {out}", markup=False)
+
+
+def _save_png(picture: Image, path: Path) -> None:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    checkpoint.atomic_write(path, buffer.getvalue())
 
 
 def _data_settings(size: int | None, mode: str) -> DataSettings:
@@ -374,6 +386,10 @@ def main() -> None:
         print("augmint: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"augmint: {where}{error.strerror}; free space or choose another place", file=sys.stderr)
+            sys.exit(3)
         traceback.print_exc()
         print(f"augmint: this is a defect of augmint, please report it: {error}", file=sys.stderr)
         sys.exit(1)

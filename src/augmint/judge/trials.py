@@ -8,16 +8,16 @@
 table, interval and curve can be computed again without a model.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -189,9 +189,12 @@ def _kept(path: Path, mark: str) -> Tensor | None:
     """Logits of an earlier scoring of the very same trial."""
     if not path.exists():
         return None
-    with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return load_file(path)["logits"] if header.get("__metadata__", {}).get("trial") == mark else None
+    try:
+        with safe_open(path, framework="pt") as file:
+            same = (file.metadata() or {}).get("trial") == mark
+            return cast(Tensor, file.get_tensor("logits")) if same else None
+    except (OSError, SafetensorError):
+        return None  # damaged: scored again from the stored model
 
 
 def write(folder: Path, trials: list[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -38,7 +39,7 @@ class Evidence:
         names = ("row", "label", "split", "class")
         if not path.exists():
             return {name: [] for name in names}
-        table = pq.read_table(path)
+        table = _parquet(path)
         return {name: table[name].to_pylist() if name in table.column_names else [] for name in names}
 
     @cached_property
@@ -70,7 +71,7 @@ class Evidence:
     def trials(self) -> list[Trial]:
         """Rows of trials.parquet."""
         path = self.folder / "trials.parquet"
-        return list(pq.read_table(path).to_pylist()) if path.exists() else []
+        return list(_parquet(path).to_pylist()) if path.exists() else []
 
     @property
     def counted(self) -> list[Trial]:
@@ -92,6 +93,15 @@ class Evidence:
             logits, rows = self.logits(trial)
             self._hits[trial["logits"]] = logits.argmax(1) == self.labels[rows]
         return self._hits[trial["logits"]]
+
+
+def _parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"cannot read {path}: it is damaged; delete it and give the same `augmint run` again"
+        ) from error
 
 
 def by_arm(trials: Iterable[Trial]) -> dict[str, list[Trial]]:

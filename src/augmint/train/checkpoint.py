@@ -45,19 +45,35 @@ def _restore(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:
-    """Write a whole file or nothing: beside, flushed, then renamed."""
-    part = path.with_name(f".{path.name}.part")
+    """Write a whole file or nothing: beside, flushed, then renamed. A device, a pipe or a link (/dev/stdout) is
+    written to as it stands: a rename would put a plain file in its place."""
+    as_it_stands = path.is_symlink() or (path.exists() and not path.is_file())
+    part = path if as_it_stands else path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+            if not as_it_stands:
+                os.fsync(file.fileno())
+        if not as_it_stands:
+            os.replace(part, path)
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}; free space or choose another --out"
         ) from error
+
+
+def read_json(path: Path, *needed: str) -> dict[str, Any]:
+    """The JSON object of a file of ours. InputError if it is damaged or lacks one of the `needed` names."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise InputError(f"cannot read {path}: {reason}; delete it to compute it again") from error
+    if not isinstance(found, dict) or any(name not in found for name in needed):
+        raise InputError(f"{path} is damaged: it lacks {', '.join(needed)}; delete it to compute it again")
+    return found
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ import torch
 import yaml
 
 from augmint.errors import InputError
-from augmint.train.checkpoint import SCHEMA, atomic_write
+from augmint.train.checkpoint import SCHEMA, atomic_write, read_json
 from augmint.train.compute import peak_memory
 from augmint.train.progress import QUIET, ProgressOut
 
@@ -85,8 +85,7 @@ class StageDir:
 
     def facts(self) -> dict[str, Any]:
         """What done.json says: seconds, peak memory, results."""
-        facts: dict[str, Any] = json.loads((self.folder / "done.json").read_text())
-        return facts
+        return read_json(self.folder / "done.json", "seconds", "peak_memory")
 
     def finish(self, seconds: float, **facts: Any) -> None:
         """Mark the stage as finished; `facts` are kept for the report."""
@@ -142,9 +141,8 @@ class RunDir:
         if others and not path.exists():
             raise InputError(f"{self.folder} holds other files ({others[0]}, …); choose a new folder for --out")
         if path.exists():
-            old = yaml.safe_load(path.read_text())
-            changed = difference(old, config)
-            if changed and not overwrite:
+            changed = [] if overwrite else difference(self._stored(path), config)
+            if changed:
                 shown = "; ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
                 raise InputError(
                     f"{self.folder} was made with other settings ({shown}); "
@@ -155,6 +153,12 @@ class RunDir:
         (self.folder / "stages").mkdir(exist_ok=True)
         atomic_write(path, yaml.safe_dump(config, sort_keys=False))
         atomic_write(self.folder / "environment.json", json.dumps(environment(), indent=1))
+
+    def _stored(self, path: Path) -> Any:
+        try:
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise InputError(f"cannot read {path}: it is damaged; restore it, or --overwrite to start again") from error
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():
