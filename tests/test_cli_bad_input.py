@@ -87,3 +87,16 @@ def test_a_link_or_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
     atomic_write(pipe, "two")
     assert pipe.is_fifo() and os.read(reader, 9) == b"two"
     os.close(reader)
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_settings", stop)
+    monkeypatch.setattr(sys, "argv", ["augmint", "run", "digits"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130 and "the same command goes on" in capsys.readouterr().err

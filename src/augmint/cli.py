@@ -382,7 +382,9 @@ def main() -> None:
     except AugmintError as error:
         print(f"augmint: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and stop.code != 130:  # 130: typer's answer to Ctrl-C, without a word
+            raise
         print("augmint: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
