@@ -104,9 +104,8 @@ def fit_scratch(
     device = compute.device
     images, soft = table.gather(rows, device), soft.to(device)
     network = compute.place(build(settings.network, table.shape, settings.width, classes, seed))
-    facts: dict[str, object] = dict(
-        network=settings.network, shape=list(table.shape), width=settings.width, classes=classes
-    )
+    shape = list(table.shape)
+    facts = {"network": settings.network, "shape": shape, "width": settings.width, "classes": classes}
     model = ScratchClassifier(network, facts, compute)
     decay = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
