@@ -1,3 +1,8 @@
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +11,9 @@ from augmint.config import Settings, resolve
 from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
 from augmint.judge import arms, protocol
+from augmint.judge.situation import Material, Situation
+from augmint.judge.trials import Bench
+from augmint.train import Compute, RunDir
 
 
 def table(per_class: int = 40, classes: int = 3, test: int = 15, unlabelled: int = 30) -> ImageTable:
@@ -84,3 +92,32 @@ def test_arms_are_found_by_name() -> None:
     assert arms.family("scratch-minted") == "scratch" and arms.family("encoder") == "encoder"
     with pytest.raises(UsageError, match=r"choose from .*scratch-minted"):
         arms.find("scratch-magic")
+
+
+def test_a_trial_is_repeated_when_its_labels_or_held_out_images_change(tmp_path: Path) -> None:
+    t, s = table(test=0), settings(None)
+    split = protocol.comparison(t, protocol.parts(t, s), s)[0]
+
+    def folder(changed: ImageTable, test: torch.Tensor = split.test) -> str:
+        where = protocol.parts(changed, s)
+        material = Material(
+            changed, where.pool, changed, torch.zeros(0), None, where.val, s, Compute.choose("cpu", "fp32")
+        )
+        return Bench(RunDir(tmp_path), material, {}).stage(replace(split, test=test), "encoder").folder.name
+
+    relabelled = t.labels.clone()
+    relabelled[split.train[0]] = (relabelled[split.train[0]] + 1) % 3
+    assert folder(t) == folder(table(test=0))
+    assert folder(t) != folder(t.with_labels(relabelled))
+    assert folder(t) != folder(t, split.test[1:])
+
+
+def test_extra_features_do_not_weaken_the_penalty() -> None:
+    """The labelled features once more as extra ones: nothing new, so the same head."""
+    draws = torch.Generator().manual_seed(0)
+    features, labels = torch.randn(12, 5, generator=draws), torch.arange(12) % 3
+    material = SimpleNamespace(features=features, settings=resolve(), mean=torch.zeros(5), scale=torch.ones(5))
+    situation: Any = SimpleNamespace(material=material, rows=torch.arange(12), labels=labels, classes=3)
+    alone = arms._head(cast(Situation, situation), None)
+    twice = arms._head(cast(Situation, situation), (features, labels))
+    torch.testing.assert_close(alone.weight, twice.weight, atol=1e-3, rtol=1e-3)

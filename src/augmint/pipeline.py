@@ -22,7 +22,7 @@ from augmint.classify import LogisticHead, neighbour_graph
 from augmint.config import Settings
 from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
-from augmint.data.table import ImageTable
+from augmint.data.table import UNLABELLED, ImageTable
 from augmint.generate.feature import FeatureGenerator, train_feature_generator
 from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.judge import protocol, trials
@@ -33,7 +33,7 @@ from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thre
 from augmint.report import write as write_report
 from augmint.represent import Encoder, train_encoder
 from augmint.train import Compute, RunDir, StageDir, checkpoint
-from augmint.train.rundir import digest
+from augmint.train.rundir import digest, file_digest
 
 T = TypeVar("T")
 
@@ -51,9 +51,7 @@ class Pipeline:
     def table(self) -> ImageTable:
         """All images of the source; the manifest of the run is written on the way."""
         table = load(self.settings.data_source, self.settings.data, self.run_dir.progress)
-        path = self.run_dir.folder / "manifest.parquet"
-        if not path.exists():
-            write_manifest(table, path)
+        write_manifest(table, self.run_dir.folder / "manifest.parquet")
         return table
 
     @cached_property
@@ -62,18 +60,18 @@ class Pipeline:
 
     @cached_property
     def pool_table(self) -> ImageTable:
-        return self.table.take(self.parts.pool)
-
-    @cached_property
-    def _data_identity(self) -> dict[str, Any]:
-        pool = digest([str(i) for i in self.pool_table.ids])
-        return {"pool": pool, "shape": list(self.table.shape), "bf16": self.compute.bf16}
+        """The images that may be learnt from, without their labels: no stage can look at one by mistake."""
+        pool = self.table.take(self.parts.pool)
+        return pool.with_labels(torch.full_like(pool.labels, UNLABELLED))
 
     # --- representation ---------------------------------------------------------------------------
 
     @cached_property
     def _encoder_identity(self) -> dict[str, Any]:
-        return {**self._data_identity, "represent": self.settings.represent.model_dump(mode="json")}
+        settings, pool = self.settings.represent, digest(self.pool_table.ids.tolist())
+        data = {"pool": pool, "shape": list(self.table.shape), "bf16": self.compute.bf16}
+        start = {} if settings.weights is None else {"weights": file_digest(settings.weights)}
+        return {**data, "represent": settings.model_dump(mode="json"), **start}
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -153,6 +151,11 @@ class Pipeline:
     # --- trials -----------------------------------------------------------------------------------
 
     @cached_property
+    def _trial_identity(self) -> dict[str, Any]:
+        settings = {name: getattr(self.settings, name).model_dump(mode="json") for name in ("mint", "classify")}
+        return {**self._generator_identity, **settings}
+
+    @cached_property
     def material(self) -> Material:
         return Material(
             self.table,
@@ -182,9 +185,7 @@ class Pipeline:
 
     @cached_property
     def bench(self) -> trials.Bench:
-        names = ("mint", "classify")
-        settings = {name: getattr(self.settings, name).model_dump(mode="json") for name in names}
-        return trials.Bench(self.run_dir, self.material, {**self._generator_identity, **settings})
+        return trials.Bench(self.run_dir, self.material, self._trial_identity)
 
     @cached_property
     def selected(self) -> list[dict[str, Any]]:
@@ -228,16 +229,16 @@ class Pipeline:
             "shape": list(self.table.shape),
             "labels": len(split.train),
             "temperature": trials.temperature(self.selected, self.run_dir.folder, self.table.labels, arm),
-            "cross_validated_accuracy": _mean([t for t in self.selected if t["arm"] == arm]),
+            "cross_validated_accuracy": trials.cross_validated(self.selected, arm),
         }
         checkpoint.atomic_write(folder / "final.json", json.dumps(facts, indent=1))
         return facts
 
     def mint(self) -> dict[str, Any]:
         """Mint from all given labels and their surest unlabelled neighbours; write minted/."""
-        identity = {**self._generator_identity, "mint": self.settings.mint.model_dump(mode="json")}
-        rows = [str(i) for i in self.table.ids[self.final_situation.split.train.numpy()]]
-        stage = self.run_dir.stage("mint", {**identity, "labels": rows}, self.settings.seed)
+        labels = self.table.identity(self.final_situation.split.train)
+        identity = {**self._trial_identity, "classes": list(self.table.classes), "labels": labels}
+        stage = self.run_dir.stage("mint", identity, self.settings.seed)
         if not stage.done:
             start = time.monotonic()
             minted = self.final_situation.minted
@@ -253,9 +254,8 @@ class Pipeline:
         self.run_dir.say(f"{self.table.name}: {self._counts()}; {self.compute.describe()}")
         for warning in leaks.quick(self.table):
             self.run_dir.say(f"warning: {warning}")
-        for name in self.arms:
-            find(name)
-        self.bench.train(self.splits + self.select_splits, self.arms)
+        splits, arms = self.splits + self.select_splits, self.arms  # what cannot work is refused before any training
+        self.bench.train(splits, arms)
         self.classify()
         if self.image_generator is not None:
             self.mint()
@@ -263,23 +263,20 @@ class Pipeline:
 
     def judge(self) -> Path:
         """Score every trial (only now are test images looked at), write trials.parquet and the report."""
-        draws = self.bench.score(self.splits, self.arms, self.features_of)
-        select = [] if self.selected and self.selected[0]["role"] == "fold" else self.selected
-        trials.write(self.run_dir.folder, draws + select + self._final_trial())
+        rows = self.bench.score(self.splits, self.arms, self.features_of)
+        rows += self.selected if self.select_splits else []  # folds are both: they compare the arms and choose one
+        if len(self.parts.test):
+            rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.features_of)
+        trials.write(self.run_dir.folder, rows)
         return write_report(self.run_dir.folder)
-
-    def _final_trial(self) -> list[dict[str, Any]]:
-        split = self.final_situation.split
-        if len(split.test) == 0:
-            return []
-        return self.bench.score([split], (trials.best_arm(self.selected),), self.features_of)
 
     def _counts(self) -> str:
         table, where = self.table, self.parts
         channels, height, width = table.shape
         kind = "grey" if channels == 1 else "RGB"
         labels = len(protocol.labelled_rows(table, where, self.settings))
-        judged = f"{len(where.test):,} to test on" if len(where.test) else "no test split: cross-validation"
+        drawn = protocol.uses_draws(self.settings, len(where.test))
+        judged = f"{len(where.test):,} to test on" if drawn else "judged by cross-validation on these labels"
         return (
             f"{len(where.pool):,} images to learn from ({height}×{width} {kind}), {labels:,} labels used at a time, "
             f"{len(table.classes)} classes, {judged}"
@@ -301,8 +298,3 @@ class Pipeline:
             result.save(path)  # type: ignore[attr-defined]
             stage.finish(time.monotonic() - start)
         return load_it(path, self.compute)
-
-
-def _mean(rows: list[dict[str, Any]]) -> float:
-    """Accuracy over all held-out images of these trials."""
-    return float(sum(t["accuracy"] * t["n_test"] for t in rows) / sum(t["n_test"] for t in rows))

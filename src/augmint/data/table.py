@@ -81,6 +81,12 @@ class ImageTable:
             )
         return images if device is None else images.to(device, non_blocking=True)
 
+    def identity(self, rows: Tensor) -> list[list[str]]:
+        """[id, class name] of each of these rows, "" for no label: what depends on them depends on this."""
+        names = ("", *self.classes)
+        labels = (self.labels[rows] + 1).tolist()
+        return [[name, names[label]] for name, label in zip(self.ids[rows.numpy()].tolist(), labels, strict=True)]
+
     def with_labels(self, labels: Tensor) -> "ImageTable":
         """The same images under other labels (int64 [N])."""
         return replace(self, labels=labels)

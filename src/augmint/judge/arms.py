@@ -91,7 +91,11 @@ def encoder_minted(situation: Situation) -> Model:
 
 
 def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None) -> LogisticHead:
-    """Logistic head on the labelled features, all extra features together weighing as much as the labels."""
+    """Logistic head on the labelled features, all extra features together weighing as much as the labels.
+
+    All weights together are the number of labels whatever the arm: the penalty must not be weaker where there are
+    extra features, or the contrast would measure that, too.
+    """
     m = situation.material
     features, labels = m.features[situation.rows], situation.labels
     weights = torch.ones(len(labels))
@@ -99,6 +103,7 @@ def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None)
         share = m.settings.classify.minted_weight * len(labels) / len(extra[1])
         features, labels = torch.cat([features, extra[0]]), torch.cat([labels, extra[1]])
         weights = torch.cat([weights, torch.full((len(extra[1]),), share)])
+        weights = weights * (len(situation.labels) / weights.sum())
     return fit_logistic(
         features,
         labels,

@@ -99,7 +99,7 @@ def labelled_rows(table: ImageTable, where: Parts, settings: Settings, draw: int
     """Rows of the labels of one draw; all given labels when no number per class was asked for."""
     if settings.labels_per_class is None:
         return where.given
-    chosen = nested_draw(table.labels[where.given], settings.labels_per_class, settings.seed, draw)
+    chosen = nested_draw(table.labels[where.given], settings.labels_per_class, settings.seed, draw, table.classes)
     return where.given[chosen]
 
 

@@ -29,6 +29,7 @@ from augmint.judge.situation import Material, Situation
 from augmint.judge.workers import over_cores
 from augmint.train import Compute, RunDir, StageDir, checkpoint
 from augmint.train.compute import cores
+from augmint.train.rundir import digest
 
 SCHEMA = 1
 COLUMNS = pa.schema(
@@ -66,8 +67,16 @@ class Bench:
         self.run, self.material, self.identity = run, material, identity
 
     def stage(self, split: Split, arm: str) -> StageDir:
-        rows = [str(i) for i in self.material.table.ids[split.train.numpy()]]
-        identity = {**self.identity, "arm": arm, "split": split.name, "labels": rows}
+        table, place = self.material.table, self.material.place
+        identity = {
+            **self.identity,
+            "arm": arm,
+            "split": split.name,
+            "classes": list(table.classes),
+            "labels": table.identity(split.train),
+            "held_out": digest(table.identity(split.test[place[split.test] >= 0])),  # no pseudo-label for these
+            "val": digest(table.identity(self.material.val)),  # its accuracy is stored beside the model
+        }
         return self.run.stage(f"trials/{split.name}-{arm}", identity, self.material.settings.seed)
 
     def train(self, splits: list[Split], names: tuple[str, ...]) -> None:
@@ -139,7 +148,7 @@ class Bench:
         target = Path("trials") / f"{split.name}-{arm}.safetensors"
         path = self.run.folder / target
         facts = stage.facts()
-        mark = f"{stage.folder.name}"
+        mark = f"{stage.folder.name} on {digest(table.ids[split.test.numpy()].tolist())}"
         logits = _kept(path, mark)
         if logits is None:
             logits = self.logits(split, arm, split.test, features_of).float()
@@ -212,13 +221,16 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return list(pq.read_table(path).to_pylist())
 
 
+def cross_validated(trials: list[dict[str, Any]], arm: str) -> float:
+    """Accuracy of an arm over all images held out in cross-validation on the labels (roles fold, select)."""
+    own = [t for t in trials if t["arm"] == arm and t["role"] in ("fold", "select")]
+    return float(sum(t["accuracy"] * t["n_test"] for t in own) / sum(t["n_test"] for t in own))
+
+
 def best_arm(trials: list[dict[str, Any]]) -> str:
-    """The arm with the highest mean accuracy under cross-validation on the labels (roles fold, select)."""
-    sums: dict[str, list[float]] = {}
-    for trial in trials:
-        if trial["role"] in ("fold", "select"):
-            sums.setdefault(trial["arm"], []).append(trial["accuracy"] * trial["n_test"])
-    return max(sums, key=lambda arm: sum(sums[arm]))
+    """The arm that does best under cross-validation on the labels; the first of equals."""
+    names: list[str] = [t["arm"] for t in trials if t["role"] in ("fold", "select")]
+    return max(dict.fromkeys(names), key=lambda arm: cross_validated(trials, arm))
 
 
 def temperature(trials: list[dict[str, Any]], folder: Path, labels: Tensor, arm: str) -> float:

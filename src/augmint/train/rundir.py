@@ -38,6 +38,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
+def file_digest(path: Path) -> str:
+    """12 hex digits of a file's content. InputError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
 def difference(old: Any, new: Any, path: str = "") -> list[str]:
     """One line for each setting that differs: 'represent.width: 32 -> 64'."""
     if isinstance(old, dict) and isinstance(new, dict):
