@@ -229,6 +229,16 @@ def test_folds_choose_the_policy_on_the_other_folds_of_their_repeat() -> None:
     assert "10 paired folds" in outcome.sentence
 
 
+def test_a_repeat_is_as_long_as_there_are_folds() -> None:
+    """Rare classes allow 4 folds where 5 were asked for: no fold may choose by one of another repeat."""
+    none = [0.7, 0.7, 0.7, 0.7, 1.0, 1.0, 1.0, 1.0]
+    trials = [trial("scratch-none", f, a, "fold") for f, a in enumerate(none)]
+    trials += [trial("scratch-weak", f, 0.75, "fold") for f in range(8)]
+    trials += [trial("scratch-minted", f, 0.8, "fold") for f in range(8)]
+    outcome = verdicts(trials, JudgeSettings(folds=5, repeats=2))[0]
+    assert outcome.differences == pytest.approx([0.05] * 4 + [-0.2] * 4)
+
+
 def test_only_draws_and_folds_count_and_pairs_must_be_whole() -> None:
     trials = run(10, 0.03, 0.005)
     trials += [{**t, "role": "select", "accuracy": 0.0} for t in trials]

@@ -77,17 +77,20 @@ class _Cell:
         self.by: dict[str, dict[Unit, list[Trial]]] = {}
         for trial in trials:
             self.by.setdefault(trial["arm"], {}).setdefault((trial["draw"], trial["fold"]), []).append(trial)
+        # Rare classes allow fewer folds than asked for, so a repeat is as long as there are folds for it.
+        most = 1 + max((trial["fold"] for trial in trials), default=-1)
+        self.folds = max(1, min(settings.folds, math.ceil(most / settings.repeats)))
 
     def mean(self, arm: str, units: Sequence[Unit], field: str) -> float:
         return float(np.mean([t[field] for u in units for t in self.by[arm][u]])) if units else math.nan
 
     def _others(self, unit: Unit, units: Sequence[Unit]) -> list[Unit]:
-        """Units that share no test image with this one: the other folds of its repeat, or the other draws."""
+        """The other draws; of folds the other ones of the same repeat, which share no test image with this one."""
         draw, fold = unit
         if fold < 0:
             return [u for u in units if u != unit]
-        repeat = fold // self.settings.folds
-        return [u for u in units if u != unit and u[0] == draw and u[1] // self.settings.folds == repeat]
+        repeat = fold // self.folds
+        return [u for u in units if u != unit and u[0] == draw and u[1] // self.folds == repeat]
 
     def best(self, rivals: Sequence[str], units: Sequence[Unit]) -> dict[Unit, str]:
         """The best rival for every unit: by the validation slice, else by the other units' accuracy."""
