@@ -65,6 +65,15 @@ def test_without_a_test_split_labels_are_cross_validated() -> None:
     assert protocol.selection(t, where, s) == []
 
 
+def test_exact_copies_stay_on_one_side_of_a_fold() -> None:
+    t, s = table(per_class=10, test=0), settings(None)
+    ids = np.array([f"{row // 6 if row < 12 else row}:{row}" for row in range(len(t))])  # two images, six times each
+    t = replace(t, ids=ids)
+    for split in protocol.comparison(t, protocol.parts(t, s), s):
+        train, test = ({str(i).split(":")[0] for i in ids[rows.numpy()]} for rows in (split.train, split.test))
+        assert not train & test
+
+
 def test_selection_cross_validates_the_labels_of_draw_0_alone() -> None:
     t, s = table(), settings(6)
     where = protocol.parts(t, s)
@@ -78,10 +87,13 @@ def test_selection_cross_validates_the_labels_of_draw_0_alone() -> None:
 def test_nothing_to_learn_from_is_a_clear_error() -> None:
     t = table()
     with pytest.raises(InputError, match="no labelled training image"):
-        protocol.parts(t.with_labels(torch.full((len(t),), -1)), settings())
+        none = t.with_labels(torch.full((len(t),), -1))
+        where = protocol.parts(none, settings())
+        assert torch.equal(where.pool, none.rows("train")) and len(where.given) == 0
+        protocol.comparison(none, where, settings())
     one = torch.where(t.labels >= 0, 0, -1)
     with pytest.raises(InputError, match=r"all labelled images are of one class \(a\)"):
-        protocol.parts(t.with_labels(one), settings())
+        protocol.comparison(t.with_labels(one), protocol.parts(t.with_labels(one), settings()), settings())
     with pytest.raises(InputError):
         where = protocol.parts(t, settings(50))
         protocol.comparison(t, where, settings(50))

@@ -1,9 +1,9 @@
 """augmint: from a folder of images with few labels to a classifier and an honest verdict.
 
-    import augmint as am
+import augmint as am
 
-    run = am.run("photos/", labels_per_class=10)
-    print(run.verdict)
+run = am.run("photos/", labels_per_class=10)
+print(run.verdict)
 """
 
 from typing import TYPE_CHECKING, Any

@@ -211,7 +211,7 @@ def demo() -> Tree:
     return {
         "represent": {"images": 90_000, "view_options": {"gentle": {"turn": 10.0}}},
         "generate": {"image": {"images": 60_000}, "feature": {"images": 100_000}},
-        "classify": {"images": 16_000, "batch": 32, "width": 16},
+        "classify": {"images": 12_800, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},
     }
 
@@ -295,5 +295,6 @@ def resolve(preset: str = "fast", file: Path | None = None, overrides: Mapping[s
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        known = " (see `augmint settings` for all names)" if first["type"] == "extra_forbidden" else ""
-        raise UsageError(f"setting {where}: {first['msg']}{known}") from error
+        if first["type"] == "extra_forbidden":
+            raise UsageError(f"setting {where}: there is no such setting; `augmint settings` lists all") from error
+        raise UsageError(f"setting {where}: {first['msg']}") from error

@@ -206,7 +206,8 @@ class Pipeline:
 
     @cached_property
     def final_situation(self) -> Situation:
-        return Situation(self.material, protocol.final(self.table, self.parts, self.settings))
+        split = protocol.final(self.table, self.parts, self.settings)  # first: without labels nothing is trained
+        return Situation(self.material, split)
 
     def classify(self) -> dict[str, Any]:
         """Choose the arm by cross-validation, refit it on all labels, store it for `predict`."""

@@ -1,7 +1,7 @@
 """Few labels, with or without minted samples → classifier."""
 
-from augmint.classify.logistic import LogisticHead, fit_logistic
 from augmint.classify.graph import neighbour_graph, propagate, surest
+from augmint.classify.logistic import LogisticHead, fit_logistic
 from augmint.classify.scratch import Extra, ScratchClassifier, fit_scratch
 
 __all__ = [

@@ -12,6 +12,7 @@ Fashion-MNIST 94 pairs, in CIFAR-10 249, all of one class and, looked at, the sa
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +28,14 @@ FLAT = 2.0  # grey levels; an image with less contrast than this resembles nothi
 LIMIT = 200_000  # all pairs of more images take too long on a CPU
 
 
-def content(table: ImageTable) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+def content(ids: np.ndarray[Any, Any]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
     """The content hash of each image, which is the first part of its id."""
-    return np.array([str(name).partition(":")[0] for name in table.ids])
+    return np.array([str(name).partition(":")[0] for name in ids])
 
 
 def exact(table: ImageTable) -> list[list[int]]:
     """Groups of two and more rows with equal pixels, each sorted."""
-    _, inverse, counts = np.unique(content(table), return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(content(table.ids), return_inverse=True, return_counts=True)
     order = np.argsort(inverse, kind="stable")
     ends = np.cumsum(counts)
     return sorted(order[end - count : end].tolist() for end, count in zip(ends, counts, strict=True) if count > 1)
@@ -71,7 +72,7 @@ def near(table: ImageTable) -> tuple[Tensor, Tensor]:
 
     Exact duplicates count once. All pairs are looked at: 70,000 images take about 550 GFLOP.
     """
-    _, first = np.unique(content(table), return_index=True)
+    _, first = np.unique(content(table.ids), return_index=True)
     rows = torch.from_numpy(np.sort(first))
     if len(rows) < 2:
         return torch.empty(0, 2, dtype=torch.int64), torch.empty(0)

@@ -10,11 +10,13 @@ draw 0 alone and choose the arm of the final classifier.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from augmint.config import Settings
 from augmint.data.draws import folds, nested_draw
+from augmint.data.duplicates import content
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.seeding import key
@@ -52,22 +54,12 @@ class Parts:
 
 
 def parts(table: ImageTable, settings: Settings) -> Parts:
-    """Divide the table. InputError if there is nothing to learn from or to judge with."""
+    """Divide the table; a table without labels is all pool."""
     train, val, test = (table.rows(name) for name in ("train", "val", "test"))
     given = train[table.labels[train] >= 0]
-    if len(given) == 0:
-        raise InputError(
-            f"{table.name}: no labelled training image; put a few into train/<class>/ (or a manifest with labels)"
-        )
-    kinds = len(set(table.labels[given].tolist()))
-    if kinds < 2:
-        raise InputError(
-            f"{table.name}: all labelled images are of one class ({table.classes[int(table.labels[given[0]])]}); "
-            "a classifier needs at least two"
-        )
     val = val[table.labels[val] >= 0]
     test = test[table.labels[test] >= 0]
-    if len(val) == 0 and uses_draws(settings, len(test)):
+    if len(val) == 0 and len(given) and uses_draws(settings, len(test)):
         val = _carve(table, given, settings)
         mask = torch.zeros(len(table), dtype=torch.bool)
         mask[val] = True
@@ -95,8 +87,22 @@ def _carve(table: ImageTable, given: Tensor, settings: Settings) -> Tensor:
     return torch.cat(rows).sort().values
 
 
+def _need_labels(table: ImageTable, given: Tensor) -> None:
+    """InputError if there is nothing to classify by."""
+    if len(given) == 0:
+        raise InputError(
+            f"{table.name}: no labelled training image; put a few into train/<class>/ (or a manifest with labels)"
+        )
+    if len(set(table.labels[given].tolist())) < 2:
+        raise InputError(
+            f"{table.name}: all labelled images are of one class ({table.classes[int(table.labels[given[0]])]}); "
+            "a classifier needs at least two"
+        )
+
+
 def labelled_rows(table: ImageTable, where: Parts, settings: Settings, draw: int = 0) -> Tensor:
     """Rows of the labels of one draw; all given labels when no number per class was asked for."""
+    _need_labels(table, where.given)
     if settings.labels_per_class is None:
         return where.given
     chosen = nested_draw(table.labels[where.given], settings.labels_per_class, settings.seed, draw, table.classes)
@@ -122,11 +128,20 @@ def selection(table: ImageTable, where: Parts, settings: Settings) -> list[Split
 
 def _folds(table: ImageTable, rows: Tensor, settings: Settings, role: str, count: int) -> list[Split]:
     repeats = settings.judge.repeats if role == "fold" else 1
-    pairs = folds(table.labels[rows], table.group[rows], count, repeats, settings.seed)
+    pairs = folds(table.labels[rows], _groups(table, rows), count, repeats, settings.seed)
     return [
         Split(role, i, rows[torch.as_tensor(train)], rows[torch.as_tensor(test)], key(settings.seed, role, i))
         for i, (train, test) in enumerate(pairs)
     ]
+
+
+def _groups(table: ImageTable, rows: Tensor) -> Tensor:
+    """int64: what has to stay on one side. Exact copies, too: else a fold is tested on what it has learnt."""
+    groups = table.group[rows].clone()
+    _, same, counts = np.unique(content(table.ids[rows.numpy()]), return_inverse=True, return_counts=True)
+    copies = torch.from_numpy(counts[same] > 1) & (groups < 0)
+    groups[copies] = int(table.group.max()) + 1 + torch.from_numpy(same)[copies]
+    return groups
 
 
 def final(table: ImageTable, where: Parts, settings: Settings) -> Split:
