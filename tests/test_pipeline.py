@@ -173,3 +173,43 @@ def test_mistakes_get_one_line_and_their_exit_code(words: list[str], code: int, 
     done = augmint(*words, *out, check=False)
     assert done.returncode == code, done.stderr
     assert re.search(message, done.stderr) and "Traceback" not in done.stderr
+
+
+def test_every_stage_runs_alone_on_a_run_folder(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    assert "represent" in augmint("represent", photos, "--preset", "tiny", "--out", folder).stdout
+    assert len(list(folder.glob("stages/represent/*/done.json"))) == 1
+    augmint("generate", folder)
+    assert list(folder.glob("stages/generate-image/*/fakes_*.png"))
+    minted = json.loads(augmint("mint", folder, "--json").stdout)
+    assert minted["drawn"] > 0 and (folder / "minted" / "metadata.parquet").exists()
+    final = json.loads(augmint("classify", folder, "--json").stdout)
+    assert final["arm"].startswith(("scratch", "encoder"))
+    assert "undecided" in augmint("run", folder).stdout.lower()
+    assert len(list(folder.glob("stages/represent/*/done.json"))) == 1  # nothing was trained twice
+    before = json.loads(augmint("report", folder, "--json").stdout)
+    assert before["final"]["arm"] == final["arm"]
+
+
+def test_representation_needs_no_labels(tmp_path: Path, photos: Path) -> None:
+    augmint("represent", photos / "_unlabeled", "--preset", "tiny", "--out", tmp_path / "r")
+    done = augmint("run", tmp_path / "r", check=False)
+    assert done.returncode == 3 and "no labelled training image" in done.stderr
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    out = augmint(
+        "run", "digits", "--labels-per-class", "5", "--preset", "tiny", "--out", tmp_path / "r", "--dry-run", "--json"
+    )
+    facts = json.loads(out.stdout)
+    assert {"load", "represent", "generate-image", "generate-feature", "trials"} == {x["stage"] for x in facts["lines"]}
+    assert facts["seconds"] > 0 and facts["memory"] > 10**8 and not (tmp_path / "r").exists()
+
+
+def test_looking_at_the_data(tmp_path: Path, photos: Path) -> None:
+    facts = json.loads(augmint("check", photos, "--json", "--sheet", tmp_path / "s.png").stdout)
+    with Image.open(tmp_path / "s.png") as image:
+        assert facts and image.size[0] > 50
+    augmint("preview", "digits", "--policy", "augmix", "--out", tmp_path / "p.png", "--count", 3, "--views", 4)
+    with Image.open(tmp_path / "p.png") as image:
+        assert image.size[0] > image.size[1] > 20
