@@ -102,32 +102,13 @@ def _dry_run(settings: Settings, folder: Path, as_json: bool) -> None:
     _print_json(found.to_dict()) if as_json else out_console.print(found.table())
 
 
-def _stage(
-    name: str,
-    source: str,
-    out: Path | None,
-    per_class: int | None,
-    preset: str | None,
-    config: Path | None,
-    pairs: list[str] | None,
-    seed: int | None,
-    device: str | None,
-    dry_run: bool,
-    as_json: bool,
-    overwrite: bool,
-    quiet: bool,
-) -> None:
-    options = {"labels_per_class": per_class, "seed": seed, "device": device}
-    settings, folder = _settings(source, out, options, preset, config, pairs)
-    if dry_run:
-        _dry_run(settings, folder, as_json)
-        return
-    result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
+def _tell(name: str, folder: Path, result: Any, as_json: bool) -> None:
+    """What a stage did: the verdict of a whole run, else a line."""
     if name == "run":
         _show(folder, as_json)
-    else:
-        facts = {"stage": name, "run": str(folder), **(result if isinstance(result, dict) else {})}
-        _print_json(facts) if as_json else out_console.print(_sentence(name, folder, facts))
+        return
+    facts = {"stage": name, "run": str(folder), **(result if isinstance(result, dict) else {})}
+    _print_json(facts) if as_json else out_console.print(_sentence(name, folder, facts))
 
 
 def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
@@ -154,143 +135,45 @@ def _show(folder: Path, as_json: bool) -> None:
     out_console.print(f"report: {done.report}")
 
 
-@app.command()
-def run(
-    source: Source,
-    out: Out = None,
-    labels_per_class: PerClass = None,
-    preset: Preset = None,
-    config: Config = None,
-    set_: Set = None,
-    seed: Seed = None,
-    device: Device = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """The main job: learn, generate, mint, classify, judge. Stopped, the same command goes on."""
-    _stage("run", source, out, labels_per_class, preset, config, set_, seed, device, dry_run, as_json, overwrite, quiet)
+STAGES = {
+    "run": "The main job: learn, generate, mint, classify, judge. Stopped, the same command goes on.",
+    "represent": "Learn the encoder from all images, without labels.",
+    "generate": "Train the image and feature generators, without labels.",
+    "mint": "Mint labelled images and write those that pass the judges to RUN/minted.",
+    "classify": "Choose the best arm by cross-validation on the labels and fit the final classifier.",
+}
 
 
-@app.command()
-def represent(
-    source: Source,
-    out: Out = None,
-    labels_per_class: PerClass = None,
-    preset: Preset = None,
-    config: Config = None,
-    set_: Set = None,
-    seed: Seed = None,
-    device: Device = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Learn the encoder from all images, without labels."""
-    _stage(
-        "represent",
-        source,
-        out,
-        labels_per_class,
-        preset,
-        config,
-        set_,
-        seed,
-        device,
-        dry_run,
-        as_json,
-        overwrite,
-        quiet,
-    )
+def _add_stage(name: str, what: str) -> None:
+    """The command of a stage: all take the same options."""
+
+    def command(
+        source: Source,
+        out: Out = None,
+        labels_per_class: PerClass = None,
+        preset: Preset = None,
+        config: Config = None,
+        set_: Set = None,
+        seed: Seed = None,
+        device: Device = None,
+        dry_run: DryRun = False,
+        as_json: Json = False,
+        overwrite: Overwrite = False,
+        quiet: Quiet = False,
+    ) -> None:
+        options = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
+        settings, folder = _settings(source, out, options, preset, config, set_)
+        if dry_run:
+            _dry_run(settings, folder, as_json)
+            return
+        result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
+        _tell(name, folder, result, as_json)
+
+    app.command(name, help=what)(command)
 
 
-@app.command()
-def generate(
-    source: Source,
-    out: Out = None,
-    labels_per_class: PerClass = None,
-    preset: Preset = None,
-    config: Config = None,
-    set_: Set = None,
-    seed: Seed = None,
-    device: Device = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train the image and feature generators, without labels."""
-    _stage(
-        "generate",
-        source,
-        out,
-        labels_per_class,
-        preset,
-        config,
-        set_,
-        seed,
-        device,
-        dry_run,
-        as_json,
-        overwrite,
-        quiet,
-    )
-
-
-@app.command()
-def mint(
-    source: Source,
-    out: Out = None,
-    labels_per_class: PerClass = None,
-    preset: Preset = None,
-    config: Config = None,
-    set_: Set = None,
-    seed: Seed = None,
-    device: Device = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Mint labelled images and write those that pass the judges to RUN/minted."""
-    _stage(
-        "mint", source, out, labels_per_class, preset, config, set_, seed, device, dry_run, as_json, overwrite, quiet
-    )
-
-
-@app.command()
-def classify(
-    source: Source,
-    out: Out = None,
-    labels_per_class: PerClass = None,
-    preset: Preset = None,
-    config: Config = None,
-    set_: Set = None,
-    seed: Seed = None,
-    device: Device = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Choose the best arm by cross-validation on the labels and fit the final classifier."""
-    _stage(
-        "classify",
-        source,
-        out,
-        labels_per_class,
-        preset,
-        config,
-        set_,
-        seed,
-        device,
-        dry_run,
-        as_json,
-        overwrite,
-        quiet,
-    )
+for stage, what in STAGES.items():
+    _add_stage(stage, what)
 
 
 @app.command()
