@@ -99,6 +99,12 @@ def test_nothing_to_learn_from_is_a_clear_error() -> None:
         protocol.comparison(t, where, settings(50))
 
 
+def test_one_label_per_class_is_refused_in_plain_words() -> None:
+    t, s = table(), settings(1)
+    with pytest.raises(UsageError, match="ask for 2 or more"):
+        protocol.selection(t, protocol.parts(t, s), s)
+
+
 def test_arms_are_found_by_name() -> None:
     assert set(resolve().judge.arms) <= set(arms.arms())
     assert arms.family("scratch-minted") == "scratch" and arms.family("encoder") == "encoder"

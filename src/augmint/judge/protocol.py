@@ -18,7 +18,7 @@ from augmint.config import Settings
 from augmint.data.draws import folds, nested_draw
 from augmint.data.duplicates import content
 from augmint.data.table import ImageTable
-from augmint.errors import InputError
+from augmint.errors import InputError, UsageError
 from augmint.seeding import key
 
 
@@ -127,6 +127,11 @@ def selection(table: ImageTable, where: Parts, settings: Settings) -> list[Split
 
 
 def _folds(table: ImageTable, rows: Tensor, settings: Settings, role: str, count: int) -> list[Split]:
+    if settings.labels_per_class == 1:
+        raise UsageError(
+            "--labels-per-class 1: the final classifier is chosen by cross-validation on these labels, "
+            "which needs two of each class; ask for 2 or more"
+        )
     repeats = settings.judge.repeats if role == "fold" else 1
     pairs = folds(table.labels[rows], _groups(table, rows), count, repeats, settings.seed)
     return [

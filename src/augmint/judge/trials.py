@@ -213,14 +213,6 @@ def write(folder: Path, trials: list[dict[str, Any]]) -> None:
     checkpoint.atomic_write(folder / "trials.parquet", sink.getvalue().to_pybytes())
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The trials of a run. InputError if there are none yet."""
-    path = folder / "trials.parquet"
-    if not path.exists():
-        raise InputError(f"{folder} has no trials yet; finish it with `augmint run`")
-    return list(pq.read_table(path).to_pylist())
-
-
 def cross_validated(trials: list[dict[str, Any]], arm: str) -> float:
     """Accuracy of an arm over all images held out in cross-validation on the labels (roles fold, select)."""
     own = [t for t in trials if t["arm"] == arm and t["role"] in ("fold", "select")]
