@@ -23,7 +23,7 @@ from augmint.generate.image import train_image_generator
 from augmint.judge import protocol
 from augmint.represent import train_encoder
 from augmint.train import Compute
-from augmint.train.compute import peak_memory
+from augmint.train.compute import cores, peak_memory
 from augmint.train.rundir import free_bytes
 
 SAMPLE = 2000  # images that the timed steps run on
@@ -108,6 +108,7 @@ def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
 
 
 def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int) -> Line:
+    """Trials run one a core, with one thread each (see judge.workers), so that is how they are timed."""
     arms = [a for a in s.judge.arms if a.startswith("scratch")]
     rows = torch.arange(min(100, len(sample)))
     labels = torch.zeros(len(rows), dtype=torch.long)
@@ -116,10 +117,16 @@ def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int) -> L
         short = s.classify.model_copy(update={"images": images})
         return fit_scratch(sample, rows, labels, policy("weak"), short, compute, classes=2, seed=0)
 
-    rate = per_image(train, s.classify.batch)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rate = per_image(train, s.classify.batch)
+    finally:
+        torch.set_num_threads(threads)
+    workers = min(cores(), splits) if compute.device.type == "cpu" else 1
     count = len(arms) * splits
     what = f"{len(s.judge.arms) * splits} trials, {count} of them networks from scratch"
-    return Line("trials", what, rate * s.classify.images * count)
+    return Line("trials", what, rate * s.classify.images * count / workers)
 
 
 def estimate(settings: Settings, folder: Path) -> Estimate:

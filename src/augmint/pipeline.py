@@ -244,8 +244,7 @@ class Pipeline:
             start = time.monotonic()
             minted = self.final_situation.minted
             mint.export(minted, self.pool_table, self.run_dir.folder)
-            counts = {"drawn": len(minted.table), "kept": int(minted.kept.sum())}
-            stage.finish(time.monotonic() - start, **counts)
+            stage.finish(time.monotonic() - start, drawn=len(minted.table), kept=int(minted.kept.sum()))
         return {name: value for name, value in stage.facts().items() if name in ("drawn", "kept")}
 
     # --- everything -------------------------------------------------------------------------------
