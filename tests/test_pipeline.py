@@ -177,12 +177,15 @@ def test_mistakes_get_one_line_and_their_exit_code(words: list[str], code: int, 
 
 def test_every_stage_runs_alone_on_a_run_folder(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "r"
-    assert "represent" in augmint("represent", photos, "--preset", "tiny", "--out", folder).stdout
+    learnt = json.loads(augmint("represent", photos, "--preset", "tiny", "--out", folder, "--json").stdout)
+    assert 0 < learnt["knn"] <= 1 and learnt["judged"] == 18
     assert len(list(folder.glob("stages/represent/*/done.json"))) == 1
     augmint("generate", folder)
     assert list(folder.glob("stages/generate-image/*/fakes_*.png"))
     minted = json.loads(augmint("mint", folder, "--json").stdout)
     assert minted["drawn"] > 0 and (folder / "minted" / "metadata.parquet").exists()
+    features = pq.read_table(folder / "features.parquet").to_pylist()
+    assert all(row["class"] in ("zero", "one", "two") and len(row["feature"]) == 32 for row in features)
     final = json.loads(augmint("classify", folder, "--json").stdout)
     assert final["arm"].startswith(("scratch", "encoder"))
     assert "undecided" in augmint("run", folder).stdout.lower()

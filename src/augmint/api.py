@@ -127,9 +127,7 @@ def execute(
         pipeline = Pipeline(run_dir, settings)
         if stage == "generate":
             return [pipeline.image_generator, pipeline.feature_generator]
-        if stage == "represent":
-            return pipeline.encoder
-        if stage in ("mint", "classify", "run"):
+        if stage in ("represent", "mint", "classify", "run"):
             return getattr(pipeline, stage)()
     raise UsageError(f"there is no stage {stage!r}")
 

@@ -31,7 +31,7 @@ from augmint.judge.protocol import Parts, Split
 from augmint.judge.situation import Material, Situation
 from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
 from augmint.report import write as write_report
-from augmint.represent import Encoder, train_encoder
+from augmint.represent import Encoder, probe, train_encoder
 from augmint.train import Compute, RunDir, StageDir, checkpoint
 from augmint.train.rundir import digest, file_digest
 
@@ -97,6 +97,22 @@ class Pipeline:
         return self._asked[1]
 
     _asked: tuple[Tensor, Tensor] | None = None  # the test split's features, asked for by every trial
+
+    def represent(self) -> dict[str, float]:
+        """The representation alone: an encoder, and what it is worth if there are labels."""
+        assert self.encoder is not None
+        return self.probe() if len(self.parts.given) else {}
+
+    def probe(self) -> dict[str, float]:
+        """What the encoder is worth with the labels of draw 0, judged on the validation slice; logged and said."""
+        rows, val = protocol.labelled_rows(self.table, self.parts, self.settings), self.parts.val
+        place = protocol.places(self.table, self.parts.pool)
+        features = self.encoder.features(self.table.gather(val)) if len(val) else None
+        found = probe(self.features[place[rows]], self.table.labels[rows], features, self.table.labels[val])
+        self.run_dir.log(stage="represent", probe=found, labels=len(rows))
+        scores = ", ".join(f"{name} {found[name]:.1%}" for name in ("knn", "linear") if name in found)
+        self.run_dir.say(f"representation: {scores} from {len(rows):,} labels, judged on {found['judged']:,} images")
+        return found
 
     # --- generators -------------------------------------------------------------------------------
 
@@ -240,10 +256,12 @@ class Pipeline:
         labels = self.table.identity(self.final_situation.split.train)
         identity = {**self._trial_identity, "classes": list(self.table.classes), "labels": labels}
         stage = self.run_dir.stage("mint", identity, self.settings.seed)
-        if not stage.done:
+        if not stage.done or not (self.run_dir.folder / "minted" / "metadata.parquet").exists():
             start = time.monotonic()
             minted = self.final_situation.minted
             mint.export(minted, self.pool_table, self.run_dir.folder)
+            if self.feature_generator is not None:
+                mint.export_features(*self.final_situation.minted_features, self.table.classes, self.run_dir.folder)
             stage.finish(time.monotonic() - start, drawn=len(minted.table), kept=int(minted.kept.sum()))
         return {name: value for name, value in stage.facts().items() if name in ("drawn", "kept")}
 
@@ -251,10 +269,11 @@ class Pipeline:
 
     def run(self) -> Path:
         """The main job. Returns the path of the report."""
-        self.run_dir.say(f"{self.table.name}: {self._counts()}; {self.compute.describe()}")
+        self.run_dir.say(f"{protocol.describe(self.table, self.parts, self.settings)}; {self.compute.describe()}")
         for warning in leaks.quick(self.table):
             self.run_dir.say(f"warning: {warning}")
         splits, arms = self.splits + self.select_splits, self.arms  # what cannot work is refused before any training
+        self.probe()
         self.bench.train(splits, arms)
         self.classify()
         if self.image_generator is not None:
@@ -269,18 +288,6 @@ class Pipeline:
             rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.features_of)
         trials.write(self.run_dir.folder, rows)
         return write_report(self.run_dir.folder)
-
-    def _counts(self) -> str:
-        table, where = self.table, self.parts
-        channels, height, width = table.shape
-        kind = "grey" if channels == 1 else "RGB"
-        labels = len(protocol.labelled_rows(table, where, self.settings))
-        drawn = protocol.uses_draws(self.settings, len(where.test))
-        judged = f"{len(where.test):,} to test on" if drawn else "judged by cross-validation on these labels"
-        return (
-            f"{len(where.pool):,} images to learn from ({height}×{width} {kind}), {labels:,} labels used at a time, "
-            f"{len(table.classes)} classes, {judged}"
-        )
 
     def _stage(
         self,

@@ -67,6 +67,26 @@ def parts(table: ImageTable, settings: Settings) -> Parts:
     return Parts(train, given, val, test)
 
 
+def places(table: ImageTable, pool: Tensor) -> Tensor:
+    """int64 [N]: the place in the pool of every row of the table, -1 if it is not in it."""
+    place = torch.full((len(table),), -1)
+    place[pool] = torch.arange(len(pool))
+    return place
+
+
+def describe(table: ImageTable, where: Parts, settings: Settings) -> str:
+    """A line that says what a run works on."""
+    channels, height, width = table.shape
+    kind = "grey" if channels == 1 else "RGB"
+    labels = len(labelled_rows(table, where, settings))
+    drawn = uses_draws(settings, len(where.test))
+    judged = f"{len(where.test):,} to test on" if drawn else "judged by cross-validation on these labels"
+    return (
+        f"{table.name}: {len(where.pool):,} images to learn from ({height}×{width} {kind}), {labels:,} labels used at "
+        f"a time, {len(table.classes)} classes, {judged}"
+    )
+
+
 def uses_draws(settings: Settings, test_images: int) -> bool:
     """True for label draws against a test split, false for cross-validation on the labels."""
     return settings.labels_per_class is not None and test_images > 0

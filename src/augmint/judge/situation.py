@@ -20,7 +20,7 @@ from augmint.data.table import UNLABELLED, ImageTable
 from augmint.errors import UsageError
 from augmint.generate.feature import FeatureGenerator
 from augmint.generate.image import ImageGenerator
-from augmint.judge.protocol import Split
+from augmint.judge.protocol import Split, places
 from augmint.mint import FeatureThresholds, Minted, Thresholds, mint_features, mint_images
 from augmint.train import Compute
 
@@ -46,9 +46,7 @@ class Material:
     @cached_property
     def place(self) -> Tensor:
         """int64 [N]: the place in the pool of a row of the table, -1 if it is not in it."""
-        place = torch.full((len(self.table),), -1)
-        place[self.pool] = torch.arange(len(self.pool))
-        return place
+        return places(self.table, self.pool)
 
     @cached_property
     def mean(self) -> Tensor:

@@ -7,7 +7,7 @@
 draw.py makes candidates, filters.py rejects, folder.py writes what is left and why.
 """
 
-from augmint.mint.features import FeatureThresholds, feature_thresholds, mint_features
+from augmint.mint.features import FeatureThresholds, export_features, feature_thresholds, mint_features
 from augmint.mint.folder import export
 from augmint.mint.images import Minted, mint_images
 from augmint.mint.thresholds import Thresholds, thresholds_from
@@ -17,6 +17,7 @@ __all__ = [
     "Minted",
     "Thresholds",
     "export",
+    "export_features",
     "feature_thresholds",
     "mint_features",
     "mint_images",

@@ -7,7 +7,10 @@ feature as real ones do from each other: neither a copy nor off the map.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -17,6 +20,9 @@ from augmint.measure.knn import nearest
 from augmint.mint.draw import STREAM, Generator, full_batches, numbered
 from augmint.mint.thresholds import bounds, real_pairs
 from augmint.seeding import Draws
+from augmint.train.checkpoint import atomic_write
+
+SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -80,3 +86,16 @@ def mint_features(
     distances = nearest(made, features.cpu(), 1)[0][:, 0]
     kept = (realness >= t.realness_low) & (realness <= t.realness_high) & (distances >= t.near) & (distances <= t.far)
     return made[kept], labels.repeat(settings.features_per_label)[kept]
+
+
+def export_features(features: Tensor, labels: Tensor, classes: tuple[str, ...], folder: Path) -> Path:
+    """Write minted features float [M, D] with their labels [M] to `folder`/features.parquet (label, class, feature)."""
+    columns = {
+        "label": pa.array(labels.tolist(), pa.int64()),
+        "class": pa.array([classes[label] for label in labels.tolist()], pa.string()),
+        "feature": pa.array(features.float().tolist(), pa.list_(pa.float32(), features.shape[1])),
+    }
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns).replace_schema_metadata({"schema": str(SCHEMA)}), sink)
+    atomic_write(folder / "features.parquet", sink.getvalue().to_pybytes())
+    return folder / "features.parquet"

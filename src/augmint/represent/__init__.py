@@ -5,6 +5,7 @@ features = encoder.features(pool)
 """
 
 from augmint.represent.encoder import Encoder
+from augmint.represent.probing import probe
 from augmint.represent.train import train_encoder
 
-__all__ = ["Encoder", "train_encoder"]
+__all__ = ["Encoder", "probe", "train_encoder"]
