@@ -82,6 +82,38 @@ def _schedule(progress: float) -> float:
     return min(progress / 0.1 + 0.01, 1.0, (1 - progress) / 0.9)
 
 
+def _optimiser(network: nn.Module, settings: ClassifySettings) -> torch.optim.Optimizer:
+    """AdamW without weight decay on norms and biases."""
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def _batch(
+    images: Tensor,
+    targets: Tensor,
+    extra: Extra | None,
+    chosen: Tensor,
+    draws: Draws,
+    share: float,
+    settings: ClassifySettings,
+) -> Batch:
+    """The chosen labelled images; the last `share` of them replaced by extra samples drawn at random."""
+    real = Batch(images[chosen], targets[chosen], torch.ones(len(chosen), device=images.device))
+    count = 0 if extra is None or len(extra.images) == 0 else round(len(chosen) * share)
+    if extra is None or count == 0:
+        return real
+    keep = len(chosen) - count
+    take = draws.integers("extra", len(extra.images))[keep:]
+    assert real.targets is not None and real.weights is not None
+    return Batch(
+        torch.cat([real.images[:keep], extra.images[take]]),
+        torch.cat([real.targets[:keep], extra.targets[take]]),
+        torch.cat([real.weights[:keep], extra.weights[take] * settings.minted_weight]),
+    )
+
+
 def fit_scratch(
     table: ImageTable,
     rows: Tensor,
@@ -107,32 +139,15 @@ def fit_scratch(
     shape = list(table.shape)
     facts = {"network": settings.network, "shape": shape, "width": settings.width, "classes": classes}
     model = ScratchClassifier(network, facts, compute)
-    decay = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=settings.lr)
+    optimiser = _optimiser(network, settings)
     if extra is not None:
         extra = Extra(extra.images.to(device), extra.targets.to(device), extra.weights.to(device))
-
-    def batch(chosen: Tensor, draws: Draws, progress: float) -> Batch:
-        real = Batch(images[chosen], soft[chosen], torch.ones(len(chosen), device=device))
-        count = round(len(chosen) * _extra_share(progress, settings)) if extra is not None else 0
-        if extra is None or count == 0 or len(extra.images) == 0:
-            return real
-        keep = len(chosen) - count
-        take = draws.integers("extra", len(extra.images))[keep:]
-        assert real.targets is not None and real.weights is not None
-        return Batch(
-            torch.cat([real.images[:keep], extra.images[take]]),
-            torch.cat([real.targets[:keep], extra.targets[take]]),
-            torch.cat([real.weights[:keep], extra.weights[take] * settings.minted_weight]),
-        )
 
     def step(chosen: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         network.train()
         # Few labels repeat within a batch: address the draws by place in the batch, not by row.
         draws = Draws(draws.seed, draws.stream, draws.step, torch.arange(len(chosen), device=device))
-        drawn = augment(batch(chosen, draws, progress), draws)
+        drawn = augment(_batch(images, soft, extra, chosen, draws, _extra_share(progress, settings), settings), draws)
         assert drawn.targets is not None and drawn.weights is not None
         with compute.autocast():
             logits = network(drawn.images.contiguous(memory_format=torch.channels_last))
