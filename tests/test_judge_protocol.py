@@ -54,6 +54,18 @@ def test_val_is_carved_from_train_and_is_in_no_pool() -> None:
     assert torch.bincount(t.labels[where.val]).tolist() == [4, 4, 4]
 
 
+def test_val_takes_whole_groups_and_nothing_of_them_stays_in_the_pool() -> None:
+    t, s = table(), settings(4)
+    group = torch.arange(len(t)) // 3  # triplets
+    t = replace(t, group=group)
+    where = protocol.parts(t, s)
+    assert len(where.val) > 0
+    assert not set(group[where.val].tolist()) & set(group[where.pool].tolist())
+    assert set(where.given.tolist()) <= set(where.pool.tolist())
+    for c in range(3):
+        assert int((t.labels[where.val] == c).sum()) <= 4
+
+
 def test_without_a_test_split_labels_are_cross_validated() -> None:
     t, s = table(per_class=10, test=0), settings(None, folds=5, repeats=2)
     where = protocol.parts(t, s)

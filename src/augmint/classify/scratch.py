@@ -20,7 +20,7 @@ from augmint.config import ClassifySettings
 from augmint.data.table import Batch, ImageTable
 from augmint.networks.backbones import backbone
 from augmint.seeding import Draws, key
-from augmint.train import Compute, Plan, checkpoint, fit
+from augmint.train import Compute, Plan, checkpoint, fit, set_rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +153,7 @@ def fit_scratch(
             logits = network(drawn.images.contiguous(memory_format=torch.channels_last))
         losses = F.cross_entropy(logits.float(), drawn.targets, reduction="none")
         loss = (losses * drawn.weights).sum() / drawn.weights.sum()
-        for group in optimiser.param_groups:
-            group["lr"] = settings.lr * _schedule(progress)
+        set_rate(optimiser, settings.lr * _schedule(progress))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

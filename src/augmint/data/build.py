@@ -6,7 +6,6 @@ Headers are read first: they decide size and mode. Then all images are decoded b
 the cache where there is one. Whether RGB files are in truth grey is decided on all their pixels.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from augmint.data.pixels import BadImage, Header, decode_all, headers
 from augmint.data.source import Pictures, Raw, Source
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
+from augmint.train.compute import cores
 from augmint.train.progress import ProgressOut
 
 SMALLEST, LARGEST_NATIVE, LARGEST = 8, 64, 32
@@ -57,7 +57,7 @@ def choose_size(sizes: Sequence[tuple[int, int]], settings: DataSettings) -> tup
 
 def _in_order(work: Callable[[Sequence[Raw]], list[T]], pictures: Pictures) -> Iterator[list[T]]:
     """`work` on every chunk by a few threads; results in order; only a few chunks in memory at a time."""
-    threads = min(8, os.cpu_count() or 1)
+    threads = min(8, cores())
     waiting: deque[Future[list[T]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

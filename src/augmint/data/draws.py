@@ -36,7 +36,7 @@ def nested_draw(labels: Tensor, per_class: int, seed: int, draw: int, classes: t
     return torch.cat(chosen).sort().values
 
 
-def _units(groups: Tensor) -> Tensor:
+def numbered(groups: Tensor) -> Tensor:
     """int64 [N]: a number per group; an image without one (-1) is a group of its own."""
     alone = torch.arange(len(groups)) + int(groups.max()) + 1 if len(groups) else groups
     return torch.where(groups < 0, alone, groups)
@@ -74,7 +74,7 @@ def folds(labels: Tensor, groups: Tensor, folds: int, repeats: int, seed: int) -
     There are fewer folds if a class has fewer images (or groups) than `folds`. InputError if a class has
     only one, or if no division leaves every class in every training part.
     """
-    units = _units(groups)
+    units = numbered(groups)
     count, kinds = _possible(labels, units, folds), len(torch.unique(labels))
     pairs: list[tuple[Tensor, Tensor]] = []
     for repeat in range(repeats):

@@ -52,12 +52,6 @@ def optimiser(parameters: Iterator[nn.Parameter], settings: OptimiserSettings) -
     return kind(parameters, rate, betas=(first, second), weight_decay=decay, foreach=True)
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of all groups."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
 def gradient_norm(module: nn.Module) -> Tensor:
     """Scalar: the Euclidean norm of all gradients of a module."""
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
@@ -99,7 +93,7 @@ class Game:
     def d_step(self, real: Pair, fake: Pair, mismatched: Pair | None, step: int) -> dict[str, Tensor]:
         """Better discriminators; `mismatched` counts only for those that look at the anchor."""
         loss = torch.zeros((), device=real[0].device)
-        metrics: dict[str, Tensor] = {}
+        seen: dict[str, list[Tensor]] = {"d_real": [], "d_fake": [], "d_mismatched": []}
         penalised = self.rules.beta > 0 and self.rules.constraint == "gradient_penalty" and step % LAZY == 0
         for judge in self.judges:
             parts = [real, fake] + ([mismatched] if mismatched is not None and judge.pairs else [])
@@ -113,14 +107,14 @@ class Game:
                 loss = loss + 2 * LAZY * self.rules.beta * gradient_penalty(logits[:both], candidates)
             if self.rules.constraint == "log_score":
                 loss = loss + self.rules.beta * log_score(on_fake)
-            metrics = {"d_real": on_real.detach().mean(), "d_fake": on_fake.detach().mean()}
-            if rest:
-                metrics["d_mismatched"] = rest[0].detach().mean()
+            for name, part in zip(seen, (on_real, on_fake, *rest), strict=False):
+                seen[name].append(part.detach().mean())
         norm = update(self.judges, loss, self.optimiser)
+        metrics = {name: torch.stack(parts).mean() for name, parts in seen.items() if parts}
         return {"d_loss": loss.detach(), **metrics, "d_gradient": norm}
 
     def g_loss(self, fake: Pair, real: Pair) -> Tensor:
-        """λ times the adversarial part of G's objective; gradients reach `fake` alone."""
+        """λ × the adversarial term of G's objective, and its constraint; gradients reach `fake` alone."""
         loss = torch.zeros((), device=fake[0].device)
         with frozen(self.judges):
             for judge in self.judges:
@@ -132,7 +126,7 @@ class Game:
                     else:
                         on_fake = judge(*fake).float()
                         on_real = on_fake.detach()
-                loss = loss + g_loss(self.rules.loss, on_fake, on_real.detach(), self.rules.delta)
+                loss = loss + self.rules.lambda_ * g_loss(self.rules.loss, on_fake, on_real.detach(), self.rules.delta)
                 if self.rules.constraint == "log_score":
                     loss = loss + self.rules.beta * log_score(on_fake)
-        return self.rules.lambda_ * loss / len(self.judges)
+        return loss / len(self.judges)

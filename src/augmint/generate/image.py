@@ -21,7 +21,7 @@ from augmint.config import ImageGeneratorSettings
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.generate import losses
-from augmint.generate.game import Game, optimiser, set_rate, update
+from augmint.generate.game import Game, optimiser, update
 from augmint.generate.network import ImageGeneratorNetwork
 from augmint.generate.pairs import choose, neighbours, opposite
 from augmint.generate.snapshots import Snapshots
@@ -31,7 +31,7 @@ from augmint.networks.codec import Shape
 from augmint.networks.discriminators import Discriminator, image_discriminator
 from augmint.networks.initialise import initialise
 from augmint.seeding import Draws
-from augmint.train import Compute, Plan, StageDir, checkpoint, fit
+from augmint.train import Compute, Plan, StageDir, checkpoint, fit, set_rate
 
 STREAM = "generate-image"
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from augmint.config import Settings
-from augmint.data.draws import folds, nested_draw
+from augmint.data.draws import folds, nested_draw, numbered
 from augmint.data.duplicates import content
 from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
-from augmint.seeding import key
+from augmint.seeding import key, permutation
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +61,8 @@ def parts(table: ImageTable, settings: Settings) -> Parts:
     test = test[table.labels[test] >= 0]
     if len(val) == 0 and len(given) and uses_draws(settings, len(test)):
         val = _carve(table, given, settings)
-        mask = torch.zeros(len(table), dtype=torch.bool)
-        mask[val] = True
-        train, given = train[~mask[train]], given[~mask[given]]
+        units = numbered(table.group)
+        train, given = (rows[~torch.isin(units[rows], units[val])] for rows in (train, given))
     return Parts(train, given, val, test)
 
 
@@ -93,18 +92,21 @@ def uses_draws(settings: Settings, test_images: int) -> bool:
 
 
 def _carve(table: ImageTable, given: Tensor, settings: Settings) -> Tensor:
-    """A slice of the labelled training images that nothing trains on, in proportion to the classes."""
+    """A slice of the labelled training images that nothing trains on: whole groups, of each class at most its share."""
     assert settings.labels_per_class is not None
     wanted = min(settings.data.val_images, len(given) // 10)
-    labels = table.labels[given]
-    rows = []
-    for c in sorted(set(labels.tolist())):
-        mine = given[labels == c]
-        share = round(wanted * len(mine) / len(given))
-        share = max(0, min(share, len(mine) - settings.labels_per_class))
-        order = torch.randperm(len(mine), generator=torch.Generator().manual_seed(key(settings.seed, "val", c)))
-        rows.append(mine[order[:share]])
-    return torch.cat(rows).sort().values
+    labels, (_, units) = table.labels[given], torch.unique(numbered(table.group)[given], return_inverse=True)
+    holds = torch.zeros(int(units.max()) + 1, len(table.classes), dtype=torch.int64)
+    holds.index_put_((units, labels), torch.ones_like(labels), accumulate=True)
+    have = holds.sum(0)
+    room = torch.minimum((wanted * have / len(given)).round().long(), have - settings.labels_per_class).clamp(min=0)
+    taken = torch.zeros(len(holds), dtype=torch.bool)
+    for unit in permutation(len(holds), settings.seed, "val").tolist():
+        if not room.any():
+            break
+        if bool((holds[unit] <= room).all()):
+            taken[unit], room = True, room - holds[unit]
+    return given[taken[units]]
 
 
 def _need_labels(table: ImageTable, given: Tensor) -> None:

@@ -5,7 +5,7 @@ for sentence in limits(facts): ...
 
 from typing import Any
 
-POWER = 2.8  # standard errors that an effect must have to be found four times in five
+from augmint.judge.decision import POWER
 
 Facts = dict[str, Any]
 

@@ -29,9 +29,3 @@ def adamw(module: nn.Module, settings: RepresentSettings) -> torch.optim.AdamW:
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.99))
-
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of all groups."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate

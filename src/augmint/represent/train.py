@@ -20,9 +20,9 @@ from augmint.measure.collapse import effective_rank, feature_std
 from augmint.represent.encoder import Encoder, FeatureDecoder, Form, build
 from augmint.represent.methods import Method
 from augmint.represent.methods import build as build_method
-from augmint.represent.optimise import adamw, set_rate, warm_cosine
+from augmint.represent.optimise import adamw, warm_cosine
 from augmint.seeding import Draws
-from augmint.train import Compute, Plan, StageDir, fit
+from augmint.train import Compute, Plan, StageDir, fit, set_rate
 
 STREAM = "represent"
 LEAST_SPREAD, LEAST_RANK = 0.05, 3.0  # below, features tell next to nothing apart

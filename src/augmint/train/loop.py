@@ -185,3 +185,9 @@ def fit(
         if stage is None and not _finite(state):
             keeper.diverged(plan.steps, "a weight")
         return keeper.seconds
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of all groups."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
