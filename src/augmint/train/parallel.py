@@ -77,7 +77,7 @@ class _Gather(torch.autograd.Function):
 
 def gather(part: Tensor) -> Tensor:
     """[B / processes, …] of every process → [B, …] in the order of the batch, the same on all; differentiable."""
-    return part if world() == 1 else cast(Tensor, _Gather.apply(part))
+    return part if world() == 1 else cast(Tensor, _Gather.apply(part))  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()
@@ -88,7 +88,7 @@ def add_gradients(parameters: Iterable[nn.Parameter]) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])
     dist.all_reduce(flat)
-    for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    for gradient, total in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
         gradient.copy_(total.view_as(gradient))
 
 
