@@ -24,7 +24,7 @@ from augmint.errors import InputError, UsageError
 from augmint.judge.trials import load_model
 from augmint.pipeline import Pipeline
 from augmint.represent import Encoder
-from augmint.train import QUIET, Compute, ProgressOut, RunDir, checkpoint
+from augmint.train import QUIET, Compute, ProgressOut, RunDir, checkpoint, parallel
 from augmint.train.rundir import CONFIG
 
 
@@ -123,13 +123,23 @@ def execute(
     stage: str, settings: Settings, folder: Path, *, overwrite: bool = False, progress: ProgressOut = QUIET
 ) -> Any:
     """Run one stage ('represent', 'generate', 'mint', 'classify', 'run') with what it needs before it."""
+    parallel.start()
+    if parallel.rank():
+        return _help(settings, folder)
     with RunDir.open(folder, settings.model_dump(mode="json"), overwrite=overwrite, progress=progress) as run_dir:
+        parallel.wait()
         pipeline = Pipeline(run_dir, settings)
         if stage == "generate":
             return [pipeline.image_generator, pipeline.feature_generator]
         if stage in ("represent", "mint", "classify", "run"):
             return getattr(pipeline, stage)()
     raise UsageError(f"there is no stage {stage!r}")
+
+
+def _help(settings: Settings, folder: Path) -> None:
+    """What the other processes of a `torchrun` do: learn the encoder with the first one, which does all the rest."""
+    parallel.wait()  # until the first has the run folder ready
+    assert Pipeline(RunDir(folder, writes=False), settings).encoder is not None
 
 
 def run(

@@ -51,7 +51,8 @@ class Pipeline:
     def table(self) -> ImageTable:
         """All images of the source; the manifest of the run is written on the way."""
         table = load(self.settings.data_source, self.settings.data, self.run_dir.progress)
-        write_manifest(table, self.run_dir.folder / "manifest.parquet")
+        if self.run_dir.writes:
+            write_manifest(table, self.run_dir.folder / "manifest.parquet")
         return table
 
     @cached_property
@@ -302,6 +303,8 @@ class Pipeline:
         if not stage.done:
             start = time.monotonic()
             result = make(stage)
+            if not self.run_dir.writes:
+                return result
             result.save(path)  # type: ignore[attr-defined]
             stage.finish(time.monotonic() - start)
         return load_it(path, self.compute)

@@ -22,7 +22,8 @@ from augmint.represent.methods import Method
 from augmint.represent.methods import build as build_method
 from augmint.represent.optimise import adamw, warm_cosine
 from augmint.seeding import Draws
-from augmint.train import Compute, Plan, StageDir, fit, set_rate
+from augmint.train import Compute, Plan, StageDir, fit, parallel, set_rate
+from augmint.train.loop import Stateful
 
 STREAM = "represent"
 LEAST_SPREAD, LEAST_RANK = 0.05, 3.0  # below, features tell next to nothing apart
@@ -42,7 +43,8 @@ class Joint(nn.Module):
         views = self.method.views(batch, draws)
         out = self.method.loss(*views)
         if self.decoder is not None:
-            error = F.mse_loss(self.decoder(out["features"]), views[0])
+            errors = F.mse_loss(self.decoder(out["features"]), views[0], reduction="none").flatten(1).mean(1)
+            error = parallel.gather(errors).mean()
             out = {**out, "reconstruction": error, "loss": out["loss"] + self.weight * error}
         return out
 
@@ -61,18 +63,21 @@ class Trainer:
     rank: float = torch.inf
 
     def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
-        """Train on these rows; every `plan.log_every` steps also measure the features."""
+        """Train on these rows (with several processes: on this one's part of them); every `plan.log_every` steps
+        also measure the features."""
         set_rate(self.optimiser, self.settings.lr * warm_cosine(progress))
-        images = self.table.gather(rows, self.compute.device).float() / 255
+        mine = parallel.share(rows)
+        images = self.table.gather(mine, self.compute.device).float() / 255
         with self.compute.autocast():
-            out = self.joint.loss(Batch(images), draws)
+            out = self.joint.loss(Batch(images), replace(draws, rows=mine))
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(out["loss"])
+        parallel.add_gradients(self.joint.parameters())
         self.optimiser.step()
         self.joint.method.after_step(progress)
         metrics = {name: value.detach() for name, value in out.items() if value.ndim == 0}
         if (draws.step + 1) % self.plan.log_every == 0 or draws.step + 1 == self.plan.steps:
-            metrics |= self.measure(out["features"].detach().float())
+            metrics |= self.measure(parallel.gather(out["features"].detach().float()))
         return metrics
 
     def measure(self, features: Tensor) -> dict[str, Tensor]:
@@ -119,7 +124,18 @@ def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int)
                 f"but the settings and images ask for {form}; make them equal"
             )
         network.load_state_dict(start.network.state_dict())
-    return compute.place(Joint(method, decoder, settings.reconstruction))
+    return compute.place(parallel.synchronise(Joint(method, decoder, settings.reconstruction)))
+
+
+def prepare(table: ImageTable, settings: RepresentSettings, compute: Compute, seed: int) -> Trainer:
+    """Everything before the first step. InputError if there are fewer than 2 images."""
+    if len(table) < 2:
+        raise InputError(f"{len(table)} images are too few to learn a representation from; give at least 2")
+    joint = _start(form_of(table, settings), settings, compute, seed).train()
+    plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
+    if compute.device.type != "cpu" and isinstance(table.images, Tensor):
+        table = replace(table, images=table.images.to(compute.device))
+    return Trainer(joint, adamw(joint, settings), table, settings, compute, plan)
 
 
 def train_encoder(
@@ -129,15 +145,9 @@ def train_encoder(
 
     InputError if there are fewer than 2 images, Diverged if a loss or weight is no longer finite.
     """
-    if len(table) < 2:
-        raise InputError(f"{len(table)} images are too few to learn a representation from; give at least 2")
-    form = form_of(table, settings)
-    joint = _start(form, settings, compute, seed).train()
-    optimiser = adamw(joint, settings)
-    plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
-    if compute.device.type != "cpu" and isinstance(table.images, Tensor):
-        table = replace(table, images=table.images.to(compute.device))
-    trainer = Trainer(joint, optimiser, table, settings, compute, plan)
+    trainer = prepare(table, settings, compute, seed)
+    joint = trainer.joint
+    state: dict[str, Stateful] = {"joint": joint, "optimiser": trainer.optimiser}
     warned = False
 
     def look(step: int) -> None:
@@ -147,5 +157,6 @@ def train_encoder(
             stage.run.say(sentence)
             warned = True
 
-    seconds = fit(trainer.step, len(table), plan, {"joint": joint, "optimiser": optimiser}, stage, on_look=look)
+    seconds = fit(trainer.step, len(table), trainer.plan, state, stage, on_look=look)
+    form = form_of(table, settings)
     return Encoder(form, joint.method.network.eval(), joint.decoder and joint.decoder.eval(), compute, seconds)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from augmint.errors import Diverged, InputError
 from augmint.seeding import Draws, permutation
-from augmint.train import checkpoint
+from augmint.train import checkpoint, parallel
 from augmint.train.progress import QUIET, Task
 from augmint.train.rundir import StageDir
 
@@ -103,6 +103,7 @@ class _Keeper:
         self.plan, self.state, self.stage, self.task = plan, state, stage, task
         self.start = self.saved = time.monotonic()
         self.before = 0.0
+        self.writes = parallel.rank() == 0  # all processes hold the same
 
     def restore(self) -> int:
         if self.stage is None or not self.stage.checkpoint.exists():
@@ -127,7 +128,7 @@ class _Keeper:
             self.diverged(step, bad[0])
         seen = step * self.plan.batch
         self.task.update(min(seen, self.plan.images), **values)
-        if self.stage is not None:
+        if self.stage is not None and self.writes:
             self.stage.log(step=step, images=seen, seconds=round(self.seconds, 2), **values)
 
     def diverged(self, step: int, what: str) -> None:
@@ -141,7 +142,7 @@ class _Keeper:
         )
 
     def save(self, step: int) -> None:
-        if self.stage is None:
+        if self.stage is None or not self.writes:
             return
         if not _finite(self.state):
             self.diverged(step, "a weight")
@@ -166,7 +167,7 @@ def fit(
     With a stage it logs, shows progress, checkpoints and resumes. `on_look(step)` is called every
     `log_every` steps: snapshots, curves. Diverged if a metric or weight is no longer finite.
     """
-    progress = stage.run.progress if stage else QUIET
+    progress = stage.run.progress if stage and parallel.rank() == 0 else QUIET
     rows = Rows(count, plan.seed, plan.stream)
     with progress.task(label or plan.stream, plan.images) as task:
         keeper = _Keeper(plan, state, stage, task)

@@ -44,6 +44,12 @@ def stop() -> None:
             dist.destroy_process_group()
 
 
+def wait() -> None:
+    """Until all processes are here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def rank() -> int:
     """The number of this process, 0 for the one that writes files."""
     return dist.get_rank() if dist.is_initialized() else 0

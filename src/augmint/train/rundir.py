@@ -112,6 +112,7 @@ class RunDir:
 
     folder: Path
     progress: ProgressOut = field(default_factory=lambda: QUIET)
+    writes: bool = True  # False: follows another process that does
     _lock: IO[str] | None = None
 
     @staticmethod
@@ -186,6 +187,8 @@ class RunDir:
         self._append("run.log", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def _append(self, name: str, line: str) -> None:
+        if not self.writes:
+            return
         try:
             with open(self.folder / name, "a", encoding="utf-8") as file:
                 file.write(line)

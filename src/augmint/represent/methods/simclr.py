@@ -13,6 +13,7 @@ from augmint.networks.backbones import Backbone
 from augmint.networks.projectors import projector
 from augmint.represent.losses import nt_xent
 from augmint.represent.methods import Method
+from augmint.train.parallel import gather
 
 
 class Options(Strict):
@@ -31,7 +32,7 @@ class SimCLR(Method):
 
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
         features = self.network(torch.cat(views))
-        first, second = self.projector(features).chunk(2)
+        first, second = (gather(part) for part in self.projector(features).chunk(2))
         return {"loss": nt_xent(first, second, self.options.temperature), "features": features[: len(views[0])]}
 
 

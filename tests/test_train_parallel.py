@@ -1,0 +1,58 @@
+"""Two processes on one training do what one does: the same losses, the same encoder, one run folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from augmint.represent.methods import names
+from augmint.train import parallel
+
+TRACE = str(Path(__file__).with_name("trace.py"))
+
+
+def start(processes: int, *command: str) -> str:
+    """What the first of so many processes prints."""
+    torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
+    started = [sys.executable, *(torchrun if processes > 1 else []), *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(started, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_every_method_has_the_same_losses_in_two_processes() -> None:
+    alone, both = json.loads(start(1, TRACE)), json.loads(start(2, TRACE))
+    assert set(alone) == set(both) == set(names())
+    for method in alone:
+        assert both[method] == pytest.approx(alone[method], rel=1e-3), method
+        assert len(set(alone[method])) == len(alone[method])
+
+
+def test_torchrun_writes_one_run_with_the_same_encoder(tmp_path: Path) -> None:
+    settings = ["represent.images=512", "represent.batch=64", "represent.width=8", "precision=fp32"]
+    pairs = [part for setting in settings for part in ("--set", setting)]
+    weights: list[dict[str, Any]] = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        start(processes, "-m", "augmint", "represent", "digits", "--preset", "demo", "--out", str(out), *pairs)
+        (path,) = (out / "stages" / "represent").glob("*/result.safetensors")
+        weights.append(load_file(path))
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert sum(line.get("images") == 512 for line in lines) == 1
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0.05, atol=0.02, msg=name)
+
+
+def test_one_process_is_left_alone() -> None:
+    rows, network = torch.arange(7), nn.Sequential(nn.BatchNorm1d(3))
+    assert parallel.world() == 1 and parallel.rank() == 0
+    assert torch.equal(parallel.share(rows), rows) and parallel.gather(rows) is rows
+    assert isinstance(parallel.synchronise(network)[0], nn.BatchNorm1d)
