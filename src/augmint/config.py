@@ -64,6 +64,7 @@ class RepresentSettings(Strict):
     reconstruction: NonNegative = 5.0  # weight of the reconstruction term; 0 = none
     latent: Positive = 128  # size of the bottleneck that the decoder reads
     decoder_width: Positive = 24
+    whiten: NonNegative | None = 1.0  # of features: 0 fully, more holds back weak directions, none leaves them raw
     weights: Path | None = None  # an encoder to start from (safetensors)
 
 
@@ -156,7 +157,7 @@ class ClassifySettings(Strict):
     minted_share: float = Field(0.5, ge=0.0, le=0.5)  # of a batch
     minted_weight: NonNegative = 1.0
     fade: Fraction = 0.8  # from here on the minted share falls to zero at the end
-    logistic_c: float = Field(1.0, gt=0)
+    logistic_c: float = Field(0.1, gt=0)
 
 
 class JudgeSettings(Strict):

@@ -4,6 +4,7 @@
     features = encoder.features(table)             # float32 [N, D] on the CPU, each of length 1
     images = encoder.decode(features)              # float32 [N, C, H, W] in 0 … 1, if encoder.decoder
 
+Features are whitened by what was found on the training images (represent/whitening.py), without labels.
 The file holds the backbone's name and shape beside the weights: nothing else is needed to load it.
 """
 
@@ -19,6 +20,7 @@ from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.networks.backbones import Backbone, backbone
 from augmint.networks.codec import Decoder
+from augmint.represent.whitening import Whitening
 from augmint.train import Compute, checkpoint
 
 KIND = "encoder"
@@ -64,14 +66,19 @@ class Encoder:
     network: Backbone
     decoder: FeatureDecoder | None
     compute: Compute
+    whitening: Whitening
     seconds: float = 0.0  # that its training took
 
-    @torch.no_grad()
     def features(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
         """Features of uint8 images [N, C, H, W] (or a table): float32 [N, D] on the CPU, each of length 1."""
         shape = images.shape if isinstance(images, ImageTable) else tuple(images.shape[1:])
         if shape != self.form.shape:
             raise InputError(f"this encoder reads images of {self.form.shape}, not {shape}; load them at that size")
+        return self.whitening(self.hidden(images, batch))
+
+    @torch.no_grad()
+    def hidden(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
+        """What the network itself answers, before whitening: float32 [N, D] on the CPU, of any length."""
         self.network.eval()
         found = [torch.empty(0, self.network.features)]
         for start in range(0, len(images), batch):
@@ -79,7 +86,7 @@ class Encoder:
             part = images.gather(rows) if isinstance(images, ImageTable) else images[rows]
             with self.compute.autocast():
                 out = self.network(part.to(self.compute.device).float() / 255)
-            found.append(F.normalize(out.float(), dim=1).cpu())
+            found.append(out.float().cpu())
         return torch.cat(found)
 
     @torch.no_grad()
@@ -89,7 +96,7 @@ class Encoder:
             raise InputError("this encoder has no decoder; train it with represent.reconstruction above 0")
         self.decoder.eval()
         found = [torch.empty(0, *self.form.shape)]
-        for part in torch.split(features, batch):
+        for part in torch.split(self.whitening.undo(features), batch):
             with self.compute.autocast():
                 found.append(self.decoder(part.to(self.compute.device)).float().cpu())
         return torch.cat(found)
@@ -98,6 +105,7 @@ class Encoder:
         """One safetensors file: weights, and the form in its header."""
         decoder = None if self.decoder is None else self.decoder.state_dict()
         state = {"network": self.network.state_dict(), "decoder": decoder, "seconds": self.seconds}
+        state["whitening"] = vars(self.whitening)
         checkpoint.save(path, {"kind": KIND, "form": asdict(self.form), **state})
 
     @staticmethod
@@ -113,7 +121,7 @@ class Encoder:
             decoder.load_state_dict(state["decoder"])
             compute.place(decoder).eval()
         compute.place(network).eval()
-        return Encoder(form, network, decoder, compute, state["seconds"])
+        return Encoder(form, network, decoder, compute, Whitening(**state["whitening"]), state["seconds"])
 
 
 def _form(stored: dict[str, Any]) -> Form:

@@ -21,11 +21,13 @@ from augmint.represent.encoder import Encoder, FeatureDecoder, Form, build
 from augmint.represent.methods import Method
 from augmint.represent.methods import build as build_method
 from augmint.represent.optimise import adamw, warm_cosine
+from augmint.represent.whitening import Whitening
 from augmint.seeding import Draws
 from augmint.train import Compute, Plan, StageDir, fit, parallel, set_rate
 from augmint.train.loop import Stateful
 
 STREAM = "represent"
+ENOUGH = 20_000  # images to find the whitening from
 LEAST_SPREAD, LEAST_RANK = 0.05, 3.0  # below, features tell next to nothing apart
 
 
@@ -159,4 +161,9 @@ def train_encoder(
 
     seconds = fit(trainer.step, len(table), trainer.plan, state, stage, on_look=look)
     form = form_of(table, settings)
-    return Encoder(form, joint.method.network.eval(), joint.decoder and joint.decoder.eval(), compute, seconds)
+    network, decoder = joint.method.network.eval(), joint.decoder and joint.decoder.eval()
+    encoder = Encoder(form, network, decoder, compute, Whitening.none(network.features), seconds)
+    if settings.whiten is None:
+        return encoder
+    some = torch.linspace(0, len(table) - 1, min(len(table), ENOUGH)).long()
+    return replace(encoder, whitening=Whitening.fit(encoder.hidden(table.gather(some)), settings.whiten))
