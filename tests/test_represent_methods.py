@@ -1,14 +1,22 @@
 """What every method promises, found by file name; a new file is tested by itself."""
 
+import math
+
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from augmint.augment import policy
 from augmint.config import RepresentSettings
 from augmint.data.table import Batch
 from augmint.errors import UsageError
+from augmint.measure.collapse import effective_rank, feature_std
 from augmint.networks.backbones import backbone
 from augmint.represent.methods import build, names
+from augmint.represent.methods.simsiam import Options, SimSiam
+from augmint.represent.optimise import make
+from augmint.represent.target import Target
+from augmint.represent.train import collapsed
 from augmint.seeding import Draws
 
 SHAPE = (1, 8, 8)
@@ -64,3 +72,106 @@ def test_unknown_method_and_option():
         build("simclr", network, policy("none"), RepresentSettings(options={"temprature": 1}))
     with pytest.raises(UsageError, match=r"represent\.options\.temperature"):
         build("simclr", network, policy("none"), RepresentSettings(options={"temperature": 0}))
+
+
+# --- targets --------------------------------------------------------------------------------------
+
+
+DIGITS = torch.from_numpy(load_digits().images).float()[:, None] / 16
+
+
+def digits(count, step):
+    rows = (torch.arange(count) + step * count) % len(DIGITS)
+    return Batch(DIGITS[rows]), Draws(0, "test", step, rows)
+
+
+def trained(method, steps, start=0, total=40, settings=None):
+    """`steps` optimiser steps on digits; the losses, and the spread of the features."""
+    optimiser = make(method, settings or RepresentSettings(lr=3e-3))
+    losses = []
+    for step in range(start, start + steps):
+        batch, draws = digits(64, step)
+        out = method.loss(*method.views(batch, draws))
+        optimiser.zero_grad()
+        out["loss"].backward()
+        optimiser.step()
+        method.after_step(step / total)
+        losses.append(float(out["loss"].detach()))
+    return losses, float(feature_std(out["features"].detach()))
+
+
+def target_pairs(method):
+    """(target's, online's) tensors by name, as they stand in the state."""
+    state = method.state_dict()
+    found = {}
+    for name, value in state.items():
+        if name.startswith("target.copy.0."):
+            found[name] = (value, state[f"network.{name.removeprefix('target.copy.0.')}"])
+    return found
+
+
+def test_targets_move_after_steps_only_with_their_buffers(method):
+    pairs = target_pairs(method)
+    if not pairs:
+        assert not hasattr(method, "target")
+        return
+    batch, draws = batch_and_draws(32)
+    before = {name: target.clone() for name, (target, _) in pairs.items() if target.is_floating_point()}
+    method.loss(*method.views(batch, draws))["loss"].backward()
+    weights = [name for name in before if "running" not in name]
+    assert all(torch.equal(method.state_dict()[name], before[name]) for name in weights)
+    assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
+    with torch.no_grad():
+        for p in method.network.parameters():
+            p.add_(1.0)
+    now = {name: target.clone() for name, (target, _) in target_pairs(method).items()}
+    method.after_step(0.5)
+    momentum = 1 - (1 - method.target.start) * (math.cos(math.pi * 0.5) + 1) / 2
+    for name, (target, online) in target_pairs(method).items():
+        if target.is_floating_point():
+            torch.testing.assert_close(target, momentum * now[name] + (1 - momentum) * online)
+        else:
+            assert torch.equal(target, online)
+    assert any("running_var" in name for name in before)
+
+
+def test_a_target_stands_still_at_the_end():
+    target = Target(torch.nn.Linear(2, 2), start=0.9)
+    assert target.momentum(0.0) == pytest.approx(0.9) and target.momentum(1.0) == 1.0
+
+
+def test_it_learns_and_does_not_collapse(method):
+    """Counted from step 30, when DINO's centre has been found; its loss starts low on scores that are all alike."""
+    losses, spread = trained(method, 150, total=150)
+    assert sum(losses[-20:]) < sum(losses[30:50])
+    assert spread > 0.05
+
+
+def test_saved_and_restored_it_goes_on_the_same(method):
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        other = build(type(method).__name__.lower(), backbone("cnn", SHAPE, 8), policy("simclr"), RepresentSettings())
+    trained(method, 2, settings=RepresentSettings(optimiser="sgd"))
+    other.load_state_dict(method.state_dict())
+    sgd = RepresentSettings(optimiser="sgd")
+    assert trained(method, 3, start=2, settings=sgd) == trained(other, 3, start=2, settings=sgd)
+
+
+def test_without_stopped_gradients_simsiam_collapses_and_says_so():
+    class Open(SimSiam):
+        def wanted(self, projected):
+            return projected
+
+    torch.manual_seed(0)
+    method = Open(backbone("cnn", SHAPE, 8), policy("simclr"), Options())
+    method.predictor = torch.nn.Identity()
+    features = None
+    optimiser = torch.optim.SGD(method.parameters(), 0.5, 0.9, weight_decay=0.02)
+    for step in range(150):
+        out = method.loss(*method.views(*batch_and_draws(32, step)))
+        optimiser.zero_grad()
+        out["loss"].backward()
+        optimiser.step()
+        features = out["features"].detach()
+    spread, rank = feature_std(features), effective_rank(features)
+    assert "collapsed" in (collapsed(float(spread), float(rank), method.network.features) or ""), (spread, rank)

@@ -28,8 +28,11 @@ def start(processes: int, *command: str) -> str:
     return done.stdout
 
 
-def test_every_method_has_the_same_losses_in_two_processes() -> None:
+def test_every_method_has_the_losses_it_used_to_have_and_the_same_in_two_processes() -> None:
+    """After a change that is meant to change them: python tests/trace.py > tests/golden/traces.json"""
     alone, both = json.loads(start(1, TRACE)), json.loads(start(2, TRACE))
+    golden = json.loads((Path(__file__).parent / "golden" / "traces.json").read_text())
+    assert alone == {method: pytest.approx(losses, rel=1e-3) for method, losses in golden.items()}
     assert set(alone) == set(both) == set(names())
     for method in alone:
         assert both[method] == pytest.approx(alone[method], rel=1e-3), method

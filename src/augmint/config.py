@@ -57,7 +57,9 @@ class RepresentSettings(Strict):
     view_options: dict[str, dict[str, Any]] = {"gentle": {"turn": 0.0, "noise": 0.1}}  # of policies, by name
     images: Positive = 600_000
     batch: Positive = 256
+    optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: NonNegative = 2e-3
+    warm_up: Fraction = 0.03  # share of the training in which the learning rate rises
     weight_decay: NonNegative = 1e-4
     projector: str = "article"  # or "standard" (two layers); no difference was seen
     options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.2}

@@ -47,6 +47,19 @@ def standard(features: int) -> Projector:
     )
 
 
+def mlp(features: int, *sizes: int, last_norm: bool = False) -> Projector:
+    """Linear layers to these sizes with BatchNorm and ReLU between; `last_norm`: a BatchNorm without parameters at the
+    end (Chen & He, SimSiam, CVPR 2021, section 3)."""
+    layers: list[nn.Module] = []
+    for inner, outer in zip((features, *sizes[:-2]), sizes[:-1], strict=False):
+        layers += [nn.Linear(inner, outer, bias=False), nn.BatchNorm1d(outer), nn.ReLU()]
+    inner = sizes[-2] if len(sizes) > 1 else features
+    layers.append(nn.Linear(inner, sizes[-1], bias=not last_norm))
+    if last_norm:
+        layers.append(nn.BatchNorm1d(sizes[-1], affine=False))
+    return Projector(sizes[-1], *layers)
+
+
 PROJECTORS: dict[str, Callable[[int], Projector]] = {f.__name__: f for f in (article, standard)}
 
 

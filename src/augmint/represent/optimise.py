@@ -1,31 +1,77 @@
-"""Optimiser and schedule of the encoders.
+"""Optimisers and schedule of the encoders. Norms and biases are never decayed, and LARS does not scale them.
 
-optimiser = adamw(module, settings)
-set_rate(optimiser, settings.lr * warm_cosine(progress))
+optimiser = make(module, settings)                       # settings.optimiser: adamw, sgd, lars
+set_rate(optimiser, settings.lr * warm_cosine(progress, settings.warm_up))
 """
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from augmint.config import RepresentSettings
 
-WARM_UP = 0.03  # share of the training
+MOMENTUM = 0.9  # of SGD and LARS
 
 
-def warm_cosine(progress: float, warm_up: float = WARM_UP) -> float:
+def warm_cosine(progress: float, warm_up: float) -> float:
     """Factor of the learning rate at `progress` (0 … 1): linear from 0 to 1, then half a cosine to 0."""
     if progress < warm_up:
         return progress / warm_up
     return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
 
 
-def adamw(module: nn.Module, settings: RepresentSettings) -> torch.optim.AdamW:
-    """AdamW; no weight decay on norms and biases (everything of one dimension)."""
+def make(module: nn.Module, settings: RepresentSettings) -> torch.optim.Optimizer:
+    """The optimiser of the settings for all parameters that are trained; no weight decay on those of one dimension."""
     trained = [p for p in module.parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "adapt": False},
     ]
+    if settings.optimiser == "lars":
+        return LARS(groups, settings.lr, MOMENTUM)
+    groups[1].pop("adapt")
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, settings.lr, MOMENTUM)
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.99))
+
+
+class LARS(torch.optim.Optimizer):
+    """SGD with momentum whose steps are scaled to the length of each weight (You, Gitman & Ginsburg 2017).
+
+    u = g + decay · w;  v ← momentum · v + η ‖w‖ / ‖u‖ · u;  w ← w − lr · v. Groups with `adapt` False take u itself.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = MOMENTUM,
+        weight_decay: float = 0.0,
+        trust: float = 1e-3,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step; parameters without a gradient stay."""
+        assert closure is None
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._move(p, group)
+
+    def _move(self, p: Tensor, group: dict[str, Any]) -> None:
+        update = p.grad + group["weight_decay"] * p
+        if group["adapt"]:
+            length, size = p.norm(), update.norm()
+            scaled = group["trust"] * length / size.clamp_min(1e-12)
+            update = update * torch.where((length > 0) & (size > 0), scaled, 1.0)
+        state = self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(p)
+        state["momentum"].mul_(group["momentum"]).add_(update)
+        p.sub_(state["momentum"], alpha=group["lr"])

@@ -17,10 +17,10 @@ from augmint.config import RepresentSettings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError
 from augmint.measure.collapse import effective_rank, feature_std
+from augmint.represent import optimise
 from augmint.represent.encoder import Encoder, FeatureDecoder, Form, build
 from augmint.represent.methods import Method
 from augmint.represent.methods import build as build_method
-from augmint.represent.optimise import adamw, warm_cosine
 from augmint.represent.whitening import Whitening
 from augmint.seeding import Draws
 from augmint.train import Compute, Plan, StageDir, fit, parallel, set_rate
@@ -67,7 +67,7 @@ class Trainer:
     def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         """Train on these rows (with several processes: on this one's part of them); every `plan.log_every` steps
         also measure the features."""
-        set_rate(self.optimiser, self.settings.lr * warm_cosine(progress))
+        set_rate(self.optimiser, self.settings.lr * optimise.warm_cosine(progress, self.settings.warm_up))
         mine = parallel.share(rows)
         images = self.table.gather(mine, self.compute.device).float() / 255
         with self.compute.autocast():
@@ -137,7 +137,7 @@ def prepare(table: ImageTable, settings: RepresentSettings, compute: Compute, se
     plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
     if compute.device.type != "cpu" and isinstance(table.images, Tensor):
         table = replace(table, images=table.images.to(compute.device))
-    return Trainer(joint, adamw(joint, settings), table, settings, compute, plan)
+    return Trainer(joint, optimise.make(joint, settings), table, settings, compute, plan)
 
 
 def train_encoder(
