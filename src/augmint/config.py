@@ -50,9 +50,9 @@ class RepresentSettings(Strict):
     """Unlabelled images → encoder."""
 
     method: str = "simclr"
-    backbone: str = "resnet8"  # resnet8 (small, for CPUs), resnet18
+    backbone: str = "resnet8"  # resnet8, resnet14 (for CPUs, width 16 to 64), resnet18, resnet50 (width 64), timm:NAME
     width: Positive = 32
-    stem: Literal["auto", "small", "imagenet"] = "auto"
+    stem: Literal["auto", "small", "imagenet"] = "auto"  # small: 3×3 without max-pool, up to 64 pixels
     views: str = "gentle"  # name of a policy
     view_options: dict[str, dict[str, Any]] = {"gentle": {"turn": 0.0, "noise": 0.1}}  # of policies, by name
     images: Positive = 600_000

@@ -31,7 +31,7 @@ from augmint.judge.protocol import Parts, Split
 from augmint.judge.situation import Material, Situation
 from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
 from augmint.report import write as write_report
-from augmint.represent import Encoder, probe, train_encoder
+from augmint.represent import Encoder, probe, train_encoder, weights
 from augmint.train import Compute, RunDir, StageDir, checkpoint
 from augmint.train.rundir import digest, file_digest
 
@@ -101,7 +101,7 @@ class Pipeline:
 
     def represent(self) -> dict[str, float]:
         """The representation alone: an encoder, and what it is worth if there are labels."""
-        assert self.encoder is not None
+        weights.export(self.encoder, self.run_dir.folder / "encoder.safetensors")
         return self.probe() if len(self.parts.given) else {}
 
     def probe(self) -> dict[str, float]:

@@ -3,13 +3,14 @@
     network = backbone("resnet8", shape=(1, 28, 28), width=32)
     features = network(images)            # float 0 … 1 [N, C, H, W] → [N, network.features]
 
-A backbone is a function of this module, found by its name. Parameters of `resnet18` are named as in
-torchvision, so that weights published for it fit.
+A backbone is a function of this module, found by its name; `timm:NAME` asks timm for one. Parameters of the
+residual networks are named as in torchvision, so that weights published for them fit.
 """
 
 from collections.abc import Callable
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from augmint.errors import UsageError
@@ -19,9 +20,23 @@ SMALL = 64  # images up to this side are small: no ImageNet stem
 
 
 class Backbone(nn.Module):
-    """float 0 … 1 [N, C, H, W] → float [N, features]; `features` is a plain number."""
+    """float 0 … 1 [N, C, H, W] → float [N, features]; `features` is a plain number.
+
+    Images are standardised first, by `mean` and `std` ([C, 1, 1], 0.5 each); published weights bring their own.
+    """
 
     features: int
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full((channels, 1, 1), 0.5))
+        self.register_buffer("std", torch.full((channels, 1, 1), 0.5))
+
+    def standardised(self, images: Tensor) -> Tensor:
+        """(images − mean) / std."""
+        return (images - self.mean) / self.std
 
 
 def _conv(inner: int, outer: int, stride: int = 1) -> nn.Conv2d:
@@ -51,7 +66,7 @@ class Cnn(Backbone):
     """Four convolutions and an average: the network for trials from scratch."""
 
     def __init__(self, shape: Shape, width: int, stem: str) -> None:
-        super().__init__()
+        super().__init__(shape[0])
         side = _Side(shape)
         layers: list[nn.Module] = []
         inner = shape[0]
@@ -65,7 +80,7 @@ class Cnn(Backbone):
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.layers(images * 2 - 1)).mean((2, 3))
+        return cast(Tensor, self.layers(self.standardised(images))).mean((2, 3))
 
 
 class _Block(nn.Module):
@@ -88,15 +103,37 @@ class _Block(nn.Module):
         return cast(Tensor, self.relu(self.bn2(self.conv2(inner)) + short))
 
 
+class _Bottleneck(nn.Module):
+    """1×1, 3×3 (with the stride), 1×1 to four times the channels, and a shortcut; names as in torchvision."""
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inner, outer // 4, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outer // 4)
+        self.conv2 = _conv(outer // 4, outer // 4, stride)
+        self.bn2 = nn.BatchNorm2d(outer // 4)
+        self.conv3 = nn.Conv2d(outer // 4, outer, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outer)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inner != outer:
+            self.downsample = nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
+
+    def forward(self, x: Tensor) -> Tensor:
+        short = x if self.downsample is None else self.downsample(x)
+        inner = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
+        return cast(Tensor, self.relu(self.bn3(self.conv3(inner)) + short))
+
+
 class ResNet(Backbone):
-    """Stages of basic blocks; each stage doubles the channels and halves the maps.
+    """Stages of blocks, basic ones unless `bottleneck`; each stage doubles the channels and halves the maps.
 
     stem "small": 3×3 convolution at full size; "half": the same with stride 2; "imagenet": 7×7 with
     stride 2, then max-pool.
     """
 
-    def __init__(self, shape: Shape, width: int, blocks: tuple[int, ...], stem: str) -> None:
-        super().__init__()
+    def __init__(self, shape: Shape, width: int, blocks: tuple[int, ...], stem: str, bottleneck: bool = False) -> None:
+        super().__init__(shape[0])
         side = _Side(shape)
         if stem == "imagenet":
             self.conv1 = nn.Conv2d(shape[0], width, 7, side.stride(), 3, bias=False)
@@ -108,15 +145,16 @@ class ResNet(Backbone):
         inner = width
         self.stages = tuple(f"layer{number + 1}" for number in range(len(blocks)))
         for number, (name, count) in enumerate(zip(self.stages, blocks, strict=True)):
-            outer = width * 2**number
-            first = _Block(inner, outer, side.stride(2 if number else 1))
-            self.add_module(name, nn.Sequential(first, *(_Block(outer, outer, 1) for _ in range(count - 1))))
+            outer = width * 2**number * (4 if bottleneck else 1)
+            block = _Bottleneck if bottleneck else _Block
+            first = block(inner, outer, side.stride(2 if number else 1))
+            self.add_module(name, nn.Sequential(first, *(block(outer, outer, 1) for _ in range(count - 1))))
             inner = outer
         self.features = inner
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images * 2 - 1))))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(self.standardised(images)))))
         for name in self.stages:
             x = self.get_submodule(name)(x)
         return cast(Tensor, x).mean((2, 3))
@@ -133,21 +171,57 @@ def resnet8(shape: Shape, width: int, stem: str) -> Backbone:
     return ResNet(shape, width, (1, 1, 1), stem)
 
 
+def resnet14(shape: Shape, width: int, stem: str) -> Backbone:
+    """Six blocks behind the stem of `resnet8`, for CPUs with more time; features = 4 · width."""
+    stem = ("half" if min(shape[1:]) >= 16 else "small") if stem == "small" else stem
+    return ResNet(shape, width, (2, 2, 2), stem)
+
+
 def resnet18(shape: Shape, width: int, stem: str) -> Backbone:
     """The usual one at width 64; features = 8 · width."""
     return ResNet(shape, width, (2, 2, 2, 2), stem)
 
 
-BACKBONES: dict[str, Callable[[Shape, int, str], Backbone]] = {f.__name__: f for f in (cnn, resnet8, resnet18)}
+def resnet50(shape: Shape, width: int, stem: str) -> Backbone:
+    """The usual one at width 64 (stride in the 3×3 convolution, as torchvision has it); features = 32 · width."""
+    return ResNet(shape, width, (3, 4, 6, 3), stem, bottleneck=True)
+
+
+class Timm(Backbone):
+    """A model of timm, pooled; `width` and `stem` say nothing to it."""
+
+    def __init__(self, name: str, shape: Shape) -> None:
+        super().__init__(shape[0])
+        try:
+            import timm
+        except Exception as error:  # a torchvision that does not fit its torch fails in its own ways
+            raise UsageError(
+                f"backbone timm:{name} needs timm and a torchvision that fits this torch ({error}); "
+                "pip install 'augmint[timm]'"
+            ) from error
+        try:
+            self.network = timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=0)
+        except RuntimeError as error:
+            raise UsageError(f"backbone timm:{name}: {error}; timm.list_models() has the names") from error
+        self.features = int(self.network.num_features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.network(self.standardised(images)))
+
+
+FUNCTIONS = (cnn, resnet8, resnet14, resnet18, resnet50)
+BACKBONES: dict[str, Callable[[Shape, int, str], Backbone]] = {f.__name__: f for f in FUNCTIONS}
 
 
 def backbone(name: str, shape: Shape, width: int, stem: str = "auto") -> Backbone:
-    """The backbone of this name for images of this (C, H, W). UsageError lists the names.
+    """The backbone of this name, or `timm:NAME`, for images of this (C, H, W). UsageError lists the names.
 
     stem "auto" is "small" (3×3, no max-pool) up to 64 pixels, "imagenet" (7×7, stride 2, max-pool) above.
     """
+    if name.startswith("timm:"):
+        return Timm(name.removeprefix("timm:"), shape)
     if name not in BACKBONES:
-        raise UsageError(f"backbone {name}: there is no such backbone; choose one of {', '.join(BACKBONES)}")
+        raise UsageError(f"backbone {name}: there is no such backbone; choose one of {', '.join(BACKBONES)}, timm:NAME")
     if stem == "auto":
         stem = "small" if min(shape[1:]) <= SMALL else "imagenet"
     return BACKBONES[name](shape, width, stem)

@@ -17,7 +17,7 @@ from augmint.config import RepresentSettings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError
 from augmint.measure.collapse import effective_rank, feature_std
-from augmint.represent import optimise
+from augmint.represent import optimise, weights
 from augmint.represent.encoder import Encoder, FeatureDecoder, Form, build
 from augmint.represent.methods import Method
 from augmint.represent.methods import build as build_method
@@ -118,14 +118,7 @@ def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int)
         network, decoder = build(form)
         method = build_method(settings.method, network, views_of(settings), settings)
     if settings.weights is not None:
-        start = Encoder.load(settings.weights, compute)
-        same = ("backbone", "shape", "width", "stem")
-        if any(getattr(start.form, name) != getattr(form, name) for name in same):
-            raise InputError(
-                f"represent.weights {settings.weights} holds {start.form}, "
-                f"but the settings and images ask for {form}; make them equal"
-            )
-        network.load_state_dict(start.network.state_dict())
+        weights.start(network, form, settings.weights, compute)
     return compute.place(parallel.synchronise(Joint(method, decoder, settings.reconstruction)))
 
 

@@ -1,0 +1,123 @@
+"""Weights from elsewhere, and for elsewhere: torchvision's names, no pickles.
+
+    start(network, form, Path("resnet18.safetensors"), compute)     # represent.weights
+    export(encoder, Path("encoder.safetensors"))                     # for torchvision, timm
+    export(encoder, Path("encoder.pt2"))                             # for plain torch, whatever the backbone
+
+docs/encoder.md shows how either is loaded in three lines.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from augmint.errors import InputError
+from augmint.networks.backbones import Backbone
+from augmint.represent.encoder import KIND, Encoder, Form
+from augmint.train import Compute
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std that published weights expect
+PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"}
+
+
+def start(network: Backbone, form: Form, path: Path, compute: Compute) -> None:
+    """Fill a fresh network from an encoder of ours, or from published weights: torchvision's names, ImageNet's scaling.
+
+    InputError if the file is a pickle, damaged, or of another network.
+    """
+    tensors, ours = _read(path)
+    if not ours:
+        _fill(network, tensors, path)
+        return
+    found = Encoder.load(path, compute)
+    same = ("backbone", "shape", "width", "stem")
+    if any(getattr(found.form, name) != getattr(form, name) for name in same):
+        raise InputError(
+            f"represent.weights {path} holds {found.form}, but the settings and images ask for {form}; make them equal"
+        )
+    network.load_state_dict(found.network.state_dict())
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """All tensors of a safetensors file, and whether `Encoder.save` wrote it."""
+    if path.suffix in PICKLES:
+        raise InputError(
+            f"{path} may execute code when it is loaded; convert it where you trust it: "
+            "safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            tree = (file.metadata() or {}).get("tree", "")
+            return {name: file.get_tensor(name) for name in file.keys()}, f'"{KIND}"' in tree  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read weights {path}: {error}; give a .safetensors file") from error
+
+
+def _fill(network: Backbone, tensors: dict[str, Tensor], path: Path) -> None:
+    """Weights of torchvision's names without the classifier; for grey images the first kernels are summed over RGB."""
+    given = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
+    channels = len(network.mean)
+    mean, std = (torch.tensor(values)[:, None, None] for values in IMAGENET)
+    first = given.get("conv1.weight")
+    if channels == 1 and first is not None and first.ndim == 4 and first.shape[1] == 3:
+        given["conv1.weight"], mean, std = first.sum(1, keepdim=True), mean.mean(0, True), std.mean(0, True)
+    wanted = network.state_dict()
+    given |= {"mean": mean, "std": std}
+    given = {**{name: v for name, v in wanted.items() if name.endswith("num_batches_tracked")}, **given}
+    odd = sorted(set(wanted) ^ set(given)) or [n for n, v in wanted.items() if given[n].shape != v.shape]
+    if odd:
+        raise InputError(
+            f"represent.weights {path} do not fit this backbone: {odd[0]} (and {len(odd) - 1} more); "
+            "set represent.backbone, width 64, stem=imagenet and data.mode to what they were trained for"
+        )
+    network.load_state_dict(given)
+
+
+class Whole(nn.Module):
+    """Images 0 … 1 [N, C, H, W] → features [N, D] of length 1: standardising, network and whitening in one."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.network = encoder.network
+        self.register_buffer("centre", encoder.whitening.mean)
+        self.register_buffer("matrix", encoder.whitening.matrix)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.network(images) - self.get_buffer("centre")
+        return F.normalize(hidden @ self.get_buffer("matrix"), dim=1)
+
+
+def export(encoder: Encoder, path: Path) -> None:
+    """Write the encoder for other programs. `.pt2`: a program for torch.export.load; else safetensors of torchvision's
+    names, `whitening.mean` and `whitening.matrix` beside them, and in the header how images are standardised."""
+    part = path.with_name(f".{path.name}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _program(encoder, part) if path.suffix == ".pt2" else _weights(encoder, part)
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error}; free space or choose another place") from error
+
+
+def _weights(encoder: Encoder, path: Path) -> None:
+    state = encoder.network.state_dict()
+    mean, std = (state.pop(name).flatten().tolist() for name in ("mean", "std"))
+    state |= {"whitening.mean": encoder.whitening.mean, "whitening.matrix": encoder.whitening.matrix}
+    facts = {**asdict(encoder.form), "mean": mean, "std": std}
+    header = {"format": "pt", **{name: json.dumps(value) for name, value in facts.items()}}
+    save_file({name: value.cpu().contiguous() for name, value in state.items()}, path, header)
+
+
+def _program(encoder: Encoder, path: Path) -> None:
+    whole = Whole(encoder).cpu().eval()
+    example = torch.zeros(2, *encoder.form.shape)
+    batch = torch.export.Dim("batch", min=1)
+    torch.export.save(torch.export.export(whole, (example,), dynamic_shapes=({0: batch},)), path)
