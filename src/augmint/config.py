@@ -68,6 +68,7 @@ class RepresentSettings(Strict):
     decoder_width: Positive = 24
     whiten: NonNegative | None = 1.0  # of features: 0 fully, more holds back weak directions, none leaves them raw
     weights: Path | None = None  # an encoder to start from (safetensors)
+    compile: Literal["auto", "off", "on", "graphs", "tune"] = "auto"  # see train/compiler.py; auto: on a GPU
 
 
 class ImageGeneratorSettings(Strict):

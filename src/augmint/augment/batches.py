@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,23 @@ def on_images(change: Callable[[Tensor, Draws], Tensor]) -> Augment:
     return augment
 
 
+@dataclass(frozen=True)
+class Numbered:
+    """A policy that is one pure function of float32 images and of uniform numbers [N, count], drawn under `name`.
+
+    Drawing hashes strings on the host; `change` is tensors alone, so that it can be compiled whole.
+    """
+
+    name: str
+    count: int
+    change: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, batch: Batch, draws: Draws) -> Batch:
+        """As every `Augment`."""
+        augment = on_images(lambda images, draws: self.change(images, draws.uniform(self.name, self.count)))
+        return augment(batch, draws)
+
+
 def default_flip(flip: bool | None, images: Tensor) -> bool:
     """Whether to mirror left and right if the user has not said: RGB yes, grey no.
 
@@ -58,7 +75,7 @@ def random_boxes(unit: Tensor, area: tuple[float, float], ratio: float, height: 
     would not fit is cut to the image (torchvision draws again instead).
     """
     part = unit[:, 0] * (area[1] - area[0]) + area[0]
-    slim = torch.exp((unit[:, 1] - 0.5) * (2 * torch.log(torch.tensor(ratio)).item()))
+    slim = torch.exp((unit[:, 1] - 0.5) * (2 * math.log(ratio)))
     tall = (part / slim).sqrt().mul(height).clamp(min(1, height), height)
     wide = (part * slim).sqrt().mul(width).clamp(min(1, width), width)
     return torch.stack([unit[:, 2] * (height - tall), unit[:, 3] * (width - wide), tall, wide], 1)

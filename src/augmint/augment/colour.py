@@ -7,6 +7,8 @@ torchvision's float operations, clamping after each included. On grey images sat
 are the identity.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -57,11 +59,21 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
     Written without comparisons, which cost ten times an addition on a CPU. With the channels scaled to 0 … 1
     by the pixel's own range, the distance of its hue from red is 1 + g + b − r sixths of a circle.
     """
-    return images if images.shape[1] == 1 else _hue(images, turn, torch.empty_like(images))
+    if images.shape[1] == 1:
+        return images
+    low, chroma, shares = _turned(images, turn)
+    return torch.stack([torch.addcmul(low, share, chroma) for share in shares], 1)
 
 
-def _hue(images: Tensor, turn: Tensor, out: Tensor) -> Tensor:
-    """Into `out`, which may be `images`."""
+def _hue_(images: Tensor, turn: Tensor) -> None:
+    """The same in place."""
+    low, chroma, shares = _turned(images, turn)
+    for channel, share in enumerate(shares):
+        torch.addcmul(low, share, chroma, out=images[:, channel])
+
+
+def _turned(images: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Iterator[Tensor]]:
+    """Lowest value and range of each pixel, and how much of the range red, green and blue have after the turn."""
     red, green, blue = images.unbind(1)
     low = torch.minimum(torch.minimum(red, green), blue)
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(low)
@@ -69,10 +81,9 @@ def _hue(images: Tensor, turn: Tensor, out: Tensor) -> Tensor:
     distance = (green + blue).sub_(red).sub_(low).div_(chroma.clamp_min(1e-12)).add_(1)
     sixths = torch.copysign(distance, side).add_(6 * turn[:, None, None])
     sixths -= (sixths / 6).floor_().mul_(6)
-    for channel, (centre, sign, base) in enumerate(((3, 1, -1), (2, -1, 2), (4, -1, 2))):  # HSV → RGB in closed form
-        share = (sixths - centre).abs_().mul_(sign).add_(base).clamp_(0, 1)
-        torch.addcmul(low, share, chroma, out=out[:, channel])
-    return out
+    form = ((3, 1, -1), (2, -1, 2), (4, -1, 2))  # HSV → RGB
+    shares = ((sixths - centre).abs_().mul_(sign).add_(base).clamp_(0, 1) for centre, sign, base in form)
+    return low, chroma, shares
 
 
 def jitter(
@@ -82,20 +93,40 @@ def jitter(
 
     `order` int64 [N, 4]: a permutation of 0 brightness, 1 contrast, 2 saturation, 3 hue. The first three are
     blends (with black, the mean, grey) and so one operation for the whole batch; only the hue's turn comes at
-    four different times, for which the images are sorted. A turn of 0 is left out.
+    four different times. A CPU sorts the images by it, which is a third faster there; a GPU would have to wait for
+    the sizes of the parts, and takes every slot twice instead.
     """
     if images.shape[1] == 1:
         return _jitter_grey(images, brightness, contrast, order)
-    time = torch.where(hue_turn == 0, 4, order.eq(3).long().argmax(1))
+    time = order.eq(3).long().argmax(1)
+    blends = order.gather(1, (order == 3).long().argsort(dim=1, stable=True))[:, :3]
+    factors = torch.stack([brightness, contrast, saturation], 1).gather(1, blends)
+    apply = _jitter_sorted if images.device.type == "cpu" and not torch.compiler.is_compiling() else _jitter_whole
+    return apply(images, blends, factors, hue_turn, time)
+
+
+def _jitter_whole(images: Tensor, blends: Tensor, factors: Tensor, turn: Tensor, time: Tensor) -> Tensor:
+    """Three blends of the images whose hue comes later, the hue of all, three blends of the others."""
+    images = images.clone()
+    for slot in range(3):
+        _blend_by_kind_(images, blends[:, slot], torch.where(time > slot, factors[:, slot], 1.0))
+    images = hue(images, turn)
+    for slot in range(3):
+        _blend_by_kind_(images, blends[:, slot], torch.where(time > slot, 1.0, factors[:, slot]))
+    return images
+
+
+def _jitter_sorted(images: Tensor, blends: Tensor, factors: Tensor, turn: Tensor, time: Tensor) -> Tensor:
+    """Sorted by when the hue is due; a turn of 0 is left out."""
+    time = torch.where(turn == 0, 4, time)
     sorting = time.argsort(stable=True)
     ends = [0, *torch.bincount(time, minlength=5).cumsum(0).tolist()]
-    blends = order.gather(1, (order == 3).long().argsort(dim=1, stable=True))[sorting, :3]
-    factors = torch.stack([brightness, contrast, saturation], 1)[sorting].gather(1, blends)
-    images, turn = images.index_select(0, sorting), hue_turn[sorting]
+    blends, factors = blends[sorting], factors[sorting]
+    images, turn = images.index_select(0, sorting), turn[sorting]
     for slot in range(4):
         due = slice(ends[slot], ends[slot + 1])
         if due.stop > due.start:
-            _hue(images[due], turn[due], out=images[due])
+            _hue_(images[due], turn[due])
         if slot < 3:
             _blend_by_kind_(images, blends[:, slot], factors[:, slot])
     return images.index_select(0, sorting.argsort())

@@ -60,11 +60,11 @@ def scratches(images: Tensor, ends: Tensor, width: Tensor, value: Tensor) -> Ten
     value [N, K] in 0 … 1.
     """
     tall, wide = images.shape[2:]
-    size = torch.tensor([wide, tall, wide, tall], device=images.device)
     y = torch.arange(tall, device=images.device)[:, None] + 0.5
     x = torch.arange(wide, device=images.device) + 0.5
     for line in range(ends.shape[1]):
-        x0, y0, x1, y1 = ((ends[:, line] * size)[:, i, None, None] for i in range(4))
+        x0, x1 = (ends[:, line, i, None, None] * wide for i in (0, 2))
+        y0, y1 = (ends[:, line, i, None, None] * tall for i in (1, 3))
         dx, dy = x1 - x0, y1 - y0
         along = (((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy).clamp_min(1e-6)).clamp_(0, 1)
         away = torch.hypot(x - x0 - along * dx, y - y0 - along * dy)

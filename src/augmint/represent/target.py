@@ -34,9 +34,9 @@ class Target(nn.Module):
         theirs = [*online.parameters(), *online.buffers()]
         pairs = [(a, b.detach()) for a, b in zip(mine, theirs, strict=True) if a.is_floating_point()]
         torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], share)
-        for a, b in zip(mine, theirs, strict=True):
-            if not a.is_floating_point():
-                a.copy_(b)
+        counters = [(a, b) for a, b in zip(mine, theirs, strict=True) if not a.is_floating_point()]
+        if counters:
+            torch._foreach_copy_([a for a, _ in counters], [b for _, b in counters])
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@
 Labels are not looked at. A collapse of the features is said aloud, with its measure.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from augmint import seeding
 from augmint.augment import Augment, policy
+from augmint.augment.batches import Numbered
 from augmint.config import RepresentSettings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError
@@ -24,10 +26,12 @@ from augmint.represent.methods import build as build_method
 from augmint.represent.whitening import Whitening
 from augmint.seeding import Draws
 from augmint.train import Compute, Plan, StageDir, fit, parallel, set_rate
+from augmint.train.compiler import compiler
 from augmint.train.loop import Stateful
 
 STREAM = "represent"
 ENOUGH = 20_000  # images to find the whitening from
+LOG_EVERY_GPU = 500  # steps; the rank of the features alone costs a step or two there
 LEAST_SPREAD, LEAST_RANK = 0.05, 3.0  # below, features tell next to nothing apart
 
 
@@ -40,9 +44,8 @@ class Joint(nn.Module):
         self.decoder = decoder
         self.weight = weight
 
-    def loss(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, *views: Tensor) -> dict[str, Tensor]:
         """The method's losses; with a decoder also 'reconstruction', weighted into 'loss'."""
-        views = self.method.views(batch, draws)
         out = self.method.loss(*views)
         if self.decoder is not None:
             errors = F.mse_loss(self.decoder(out["features"]), views[0], reduction="none").flatten(1).mean(1)
@@ -61,18 +64,20 @@ class Trainer:
     settings: RepresentSettings
     compute: Compute
     plan: Plan
+    loss: Callable[..., dict[str, Tensor]]  # the joint's, or that compiled
     spread: float = 1.0
     rank: float = torch.inf
 
     def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         """Train on these rows (with several processes: on this one's part of them); every `plan.log_every` steps
-        also measure the features."""
+        also measure the features. Between two measurements nothing waits for the device."""
         set_rate(self.optimiser, self.settings.lr * optimise.warm_cosine(progress, self.settings.warm_up))
         mine = parallel.share(rows)
         images = self.table.gather(mine, self.compute.device).float() / 255
-        with self.compute.autocast():
-            out = self.joint.loss(Batch(images), replace(draws, rows=mine))
+        views = self.joint.method.views(Batch(images), replace(draws, rows=mine))
         self.optimiser.zero_grad(set_to_none=True)
+        with self.compute.autocast():
+            out = self.loss(*views)
         torch.autograd.backward(out["loss"])
         parallel.add_gradients(self.joint.parameters())
         self.optimiser.step()
@@ -122,15 +127,26 @@ def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int)
     return compute.place(parallel.synchronise(Joint(method, decoder, settings.reconstruction)))
 
 
-def prepare(table: ImageTable, settings: RepresentSettings, compute: Compute, seed: int) -> Trainer:
-    """Everything before the first step. InputError if there are fewer than 2 images."""
+def _silent(line: str) -> None:
+    """Nobody to tell."""
+
+
+def prepare(
+    table: ImageTable, settings: RepresentSettings, compute: Compute, seed: int, say: Callable[[str], None] = _silent
+) -> Trainer:
+    """Everything before the first step; `say` is told if nothing can be compiled. InputError under 2 images."""
     if len(table) < 2:
         raise InputError(f"{len(table)} images are too few to learn a representation from; give at least 2")
     joint = _start(form_of(table, settings), settings, compute, seed).train()
+    quick = compiler(settings.compile, compute.device, say)
+    if isinstance(joint.method.augment, Numbered):
+        joint.method.augment = replace(joint.method.augment, change=quick(joint.method.augment.change))
     plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
+    if compute.device.type != "cpu":
+        plan = replace(plan, log_every=LOG_EVERY_GPU)
     if compute.device.type != "cpu" and isinstance(table.images, Tensor):
         table = replace(table, images=table.images.to(compute.device))
-    return Trainer(joint, optimise.make(joint, settings), table, settings, compute, plan)
+    return Trainer(joint, optimise.make(joint, settings), table, settings, compute, plan, quick(joint.loss))
 
 
 def train_encoder(
@@ -140,7 +156,7 @@ def train_encoder(
 
     InputError if there are fewer than 2 images, Diverged if a loss or weight is no longer finite.
     """
-    trainer = prepare(table, settings, compute, seed)
+    trainer = prepare(table, settings, compute, seed, stage.run.say if stage else _silent)
     joint = trainer.joint
     state: dict[str, Stateful] = {"joint": joint, "optimiser": trainer.optimiser}
     warned = False

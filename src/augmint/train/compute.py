@@ -47,6 +47,7 @@ class Compute:
             raise UsageError(f"--device {device} is not a device; use auto, cpu, cuda or cuda:N") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise UsageError(f"--device {device}: this torch finds no GPU; use --device cpu")
+        torch.backends.cudnn.benchmark = True  # tries the kernels of each shape once; shapes stay the same here
         fast = chosen.type == "cuda" or (chosen.type == "cpu" and _cpu_has_bf16())
         return Compute(chosen, fast if precision == "auto" else precision == "bf16")
 

@@ -57,20 +57,23 @@ class Plan:
 
 
 class Rows:
-    """An endless sequence of shuffled passes over `count` rows, addressed by position."""
+    """An endless sequence of shuffled passes over `count` rows, addressed by position; a pass goes to the device at
+    once, so that no step waits for it."""
 
-    def __init__(self, count: int, seed: int, stream: str) -> None:
-        self.count, self.seed, self.stream = count, seed, stream
+    def __init__(self, count: int, seed: int, stream: str, device: torch.device | str = "cpu") -> None:
+        self.count, self.seed, self.stream, self.device = count, seed, stream, torch.device(device)
         self._passes: dict[int, Tensor] = {}
 
     def _pass(self, number: int) -> Tensor:
         if number not in self._passes:
             self._passes = {k: v for k, v in self._passes.items() if k >= number - 1}
-            self._passes[number] = permutation(self.count, self.seed, self.stream, "pass", number)
+            order = permutation(self.count, self.seed, self.stream, "pass", number)
+            pinned = order.pin_memory() if self.device.type == "cuda" else order
+            self._passes[number] = pinned.to(self.device, non_blocking=True)
         return self._passes[number]
 
     def at(self, step: int, batch: int) -> Tensor:
-        """int64 [batch]: the rows of step `step`."""
+        """int64 [batch] on the device: the rows of step `step`."""
         first, last = step * batch, (step + 1) * batch
         parts = []
         while first < last:
@@ -88,8 +91,11 @@ def _finite(state: Mapping[str, Stateful]) -> bool:
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
         return [t for v in inner for t in tensors(v)]
 
-    found = [t for part in state.values() for t in tensors(part.state_dict())]
-    return all(bool(torch.isfinite(t.sum())) for t in found)
+    sums: dict[torch.device, list[Tensor]] = {}
+    for part in state.values():
+        for t in tensors(part.state_dict()):
+            sums.setdefault(t.device, []).append(t.sum().float())
+    return all(bool(torch.stack(found).isfinite().all()) for found in sums.values())  # one look at each device
 
 
 def _read(metrics: Metrics) -> dict[str, float]:
@@ -168,13 +174,13 @@ def fit(
     `log_every` steps: snapshots, curves. Diverged if a metric or weight is no longer finite.
     """
     progress = stage.run.progress if stage and parallel.rank() == 0 else QUIET
-    rows = Rows(count, plan.seed, plan.stream)
+    rows = Rows(count, plan.seed, plan.stream, plan.device)
     with progress.task(label or plan.stream, plan.images) as task:
         keeper = _Keeper(plan, state, stage, task)
         done = keeper.restore()
         task.restored(done * plan.batch)
         for number in range(done, plan.steps):
-            chosen = rows.at(number, plan.batch).to(plan.device)
+            chosen = rows.at(number, plan.batch)
             metrics = step(chosen, Draws(plan.seed, plan.stream, number, chosen), number / plan.steps)
             last = number + 1 == plan.steps
             if (number + 1) % plan.log_every == 0 or last:

@@ -8,10 +8,9 @@ import math
 import torch
 from torch import Tensor
 
-from augmint.augment.batches import Augment, between, default_flip, on_images, random_boxes
+from augmint.augment.batches import Augment, Numbered, between, default_flip, random_boxes
 from augmint.augment.colour import grey, jitter
 from augmint.augment.geometry import crop
-from augmint.seeding import Draws
 
 
 def build(
@@ -32,10 +31,9 @@ def build(
     spread, turn = min(colour * strength, 1.0), min(hue * strength, 0.5)
     chance = min(strength, 1.0)
 
-    def change(images: Tensor, draws: Draws) -> Tensor:
+    def change(images: Tensor, unit: Tensor) -> Tensor:
         if strength == 0:
             return images
-        unit = draws.uniform("simclr", 17)
         views = _place(images, unit, chance, smallest(images), default_flip(flip, images), blur)
         jittered = unit[:, 7] < 0.8 * chance
         factors = torch.where(jittered[:, None], between(unit[:, 8:11], 1 - spread, 1 + spread), 1.0)
@@ -47,7 +45,7 @@ def build(
         published = 0.2 if max(images.shape[2:]) <= 64 else 0.08
         return max(1 - strength * (1 - (published if area is None else area)), 0.01)
 
-    return on_images(change)
+    return Numbered("simclr", 17, change)
 
 
 def _place(images: Tensor, unit: Tensor, chance: float, area: float, flip: bool, blur: float) -> Tensor:
