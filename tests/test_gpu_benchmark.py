@@ -1,4 +1,4 @@
-"""The GPU benchmark at small scale on the CPU: every step, stopped after each piece of work, resumed from its pieces."""
+"""The GPU benchmark at small scale on the CPU: all steps, stopped after each piece of work, resumed from its pieces."""
 
 import io
 import json
@@ -17,8 +17,10 @@ import torch
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
+from augmint.config import assignments, resolve
 from augmint.errors import InputError
 from augmint.train import checkpoint
+from test_represent_device import step_on_meta
 
 ROOT = Path(__file__).parents[1] / "benchmarks" / "gpu"
 sys.path.insert(0, str(ROOT))
@@ -175,6 +177,14 @@ def test_operations_are_those_counted_by_hand():
     ahead = 2 * 2 * 4 * 4 * 8 * 3 * 9
     assert counter.get_total_flops() == 2 * ahead  # forward and the weights' gradient; the images need none
     assert floor.matrix_rate(torch.device("cpu"), 16, 1) > 0
+
+
+@pytest.mark.parametrize("method", ["simclr", "mocov3"])
+def test_the_recipe_at_full_size_waits_for_nothing(monkeypatch, method):
+    settings = resolve("fast", ROOT / "cifar10.yaml", assignments([f"represent.method={method}"])).represent
+    assert (settings.backbone, settings.batch, settings.reconstruction) == ("resnet18", 512, 0.0)
+    eager = settings.model_copy(update={"compile": "off"})
+    assert step_on_meta(monkeypatch, eager) == []
 
 
 def test_targets_are_met_or_not():

@@ -98,6 +98,7 @@ def show(facts: dict[str, Any], folder: Path) -> None:
     print("\n".join(notes(facts)))
     print(f"\naccuracies on {judged}" + (" (--small: they mean nothing)" if identity["small"] else ""))
     for line in (("", "measured", "target", "reached", "lightly"), *rows(facts)):
+        line = (*line[:3], "", line[4]) if identity["small"] and line[0] else line
         print(f"{line[0]:26}{line[1]:>12}{line[2]:>12}{line[3]:>10}{line[4]:>12}")
     device = re.sub(r"[^A-Za-z0-9]+", "-", facts["device"]).strip("-")
     name = f"represent-{device}-{'final' if identity['final'] else 'development'}.json"
