@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from augmint.config import RepresentSettings
+from augmint.data.mapped import Mapped
 from augmint.data.table import ImageTable
 from augmint.errors import Diverged, InputError, UsageError
 from augmint.measure.knn import knn_accuracy
@@ -79,7 +80,7 @@ def test_features_do_not_depend_on_the_batch_or_the_container(tmp_path):
     torch.testing.assert_close(encoder.features(table.images, batch=7), whole)
     path = tmp_path / "images.npy"
     np.save(path, table.images.numpy())
-    mapped = replace(table, images=np.load(path, mmap_mode="r"))
+    mapped = replace(table, images=Mapped(np.load(path, mmap_mode="r"), np.arange(len(table))))
     torch.testing.assert_close(encoder.features(mapped), whole)
     assert encoder.features(table.images[:0]).shape == (0, 32)
     with pytest.raises(InputError, match="load them at that size"):
@@ -89,7 +90,7 @@ def test_features_do_not_depend_on_the_batch_or_the_container(tmp_path):
 def test_memory_map_and_resident_train_alike(tmp_path):
     table = patterns()
     np.save(tmp_path / "images.npy", table.images.numpy())
-    mapped = replace(table, images=np.load(tmp_path / "images.npy", mmap_mode="r"))
+    mapped = replace(table, images=Mapped(np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(len(table))))
     a, b = (train_encoder(t, replace_settings(images=128), CPU, seed=3) for t in (table, mapped))
     assert all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
 

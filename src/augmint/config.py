@@ -43,6 +43,7 @@ class DataSettings(Strict):
     mode: Literal["auto", "grey", "rgb"] = "auto"
     on_bad: Literal["error", "skip"] = "error"  # files that are no readable image
     cache: bool = True  # keep decoded images in the user's cache folder ($AUGMINT_CACHE)
+    resident: NonNegative = 0.25  # share of the available memory up to which images are kept in it, not on disk
     val_images: int = Field(2000, ge=0)  # at most a tenth of the training images; for curves and the rival's choice
 
 

@@ -146,7 +146,7 @@ def estimate(settings: Settings, folder: Path) -> Estimate:
         _trials(settings, sample, compute, len(splits) + 1),
     ]
     channels, height, width = table.shape
-    images = len(table) * channels * height * width
+    images = len(table) * channels * height * width * isinstance(table.images, torch.Tensor)
     floats = len(where.pool) * 4 * (128 + channels * height * width)  # features, and pixels as float for copy checks
     tests = sum(len(split.test) for split in splits) * len(settings.judge.arms) * len(table.classes) * 4
     networks = len(splits) * len(settings.judge.arms) * MiB

@@ -94,7 +94,7 @@ class Pipeline:
         if bool((place >= 0).all()):
             return self.features[place]
         if self._asked is None or not torch.equal(self._asked[0], rows):
-            self._asked = (rows, self.encoder.features(self.table.gather(rows)))
+            self._asked = (rows, self.encoder.features(self.table.take(rows)))
         return self._asked[1]
 
     _asked: tuple[Tensor, Tensor] | None = None  # the test split's features, asked for by every trial
@@ -108,7 +108,7 @@ class Pipeline:
         """What the encoder is worth with the labels of draw 0, judged on the validation slice; logged and said."""
         rows, val = protocol.labelled_rows(self.table, self.parts, self.settings), self.parts.val
         place = protocol.places(self.table, self.parts.pool)
-        features = self.encoder.features(self.table.gather(val)) if len(val) else None
+        features = self.encoder.features(self.table.take(val)) if len(val) else None
         found = probe(self.features[place[rows]], self.table.labels[rows], features, self.table.labels[val])
         self.run_dir.log(stage="represent", probe=found, labels=len(rows))
         scores = ", ".join(f"{name} {found[name]:.1%}" for name in ("knn", "linear") if name in found)

@@ -39,11 +39,12 @@ class ScratchClassifier:
         self.network, self.facts, self.compute = network, facts, compute
 
     @torch.inference_mode()
-    def logits(self, images: Tensor, batch: int = 1024) -> Tensor:
-        """uint8 [N, C, H, W] → float32 [N, K] on the CPU."""
+    def logits(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
+        """uint8 [N, C, H, W] (or a table) → float32 [N, K] on the CPU."""
         self.network.eval()
         parts = []
-        for chunk in torch.split(images, batch):
+        for rows in torch.split(torch.arange(len(images)), batch) if len(images) else ():
+            chunk = images.gather(rows) if isinstance(images, ImageTable) else images[rows]
             with self.compute.autocast():
                 x = chunk.to(self.compute.device).float().div_(255).contiguous(memory_format=torch.channels_last)
                 parts.append(self.network(x).float().cpu())

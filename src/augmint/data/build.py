@@ -6,11 +6,9 @@ Headers are read first: they decide size and mode. Then all images are decoded b
 the cache where there is one. Whether RGB files are in truth grey is decided on all their pixels.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import PIL
@@ -19,18 +17,19 @@ import torch
 from augmint.config import DataSettings
 from augmint.data import cache
 from augmint.data.arrays import from_array
+from augmint.data.decoding import decode, look, refuse
 from augmint.data.manifest import hashes
-from augmint.data.pixels import BadImage, Header, decode_all, headers
-from augmint.data.source import Pictures, Raw, Source
+from augmint.data.mapped import Mapped
+from augmint.data.pixels import BadImage, Header
+from augmint.data.source import Pictures, Source
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
-from augmint.train.compute import cores
+from augmint.train import memory
 from augmint.train.progress import ProgressOut
 
 SMALLEST, LARGEST_NATIVE, LARGEST = 8, 64, 32
-RESIDENT = 1 << 30  # bytes; a larger table stays a memory map
+SEEN = "seen.json"
 Pixels = np.ndarray[Any, Any]
-T = TypeVar("T")
 
 
 @dataclass
@@ -55,61 +54,6 @@ def choose_size(sizes: Sequence[tuple[int, int]], settings: DataSettings) -> tup
     return side, side
 
 
-def _in_order(work: Callable[[Sequence[Raw]], list[T]], pictures: Pictures) -> Iterator[list[T]]:
-    """`work` on every chunk by a few threads; results in order; only a few chunks in memory at a time."""
-    threads = min(8, cores())
-    waiting: deque[Future[list[T]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for chunk in pictures.chunks():
-                waiting.append(pool.submit(work, chunk))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _refuse(source: Source, row: int, why: str) -> InputError:
-    name = source.paths[row] or f"image {row}"
-    return InputError(
-        f"{source.name}: {name}: {why}; `augmint check` lists all such files, --set data.on_bad=skip leaves them out"
-    )
-
-
-def _probe(source: Source, pictures: Pictures, settings: DataSettings, out: ProgressOut) -> list[Header | str]:
-    found: list[Header | str] = []
-    with out.task("looking at images", len(pictures)) as task:
-        for part in _in_order(headers, pictures):
-            for head in part:
-                if isinstance(head, str) and settings.on_bad == "error":
-                    raise _refuse(source, len(found), head)
-                found.append(head)
-            task.update(len(found))
-    return found
-
-
-def _decode(
-    source: Source, pictures: Pictures, size: tuple[int, int], pixels: Pixels, settings: DataSettings, out: ProgressOut
-) -> dict[int, str]:
-    """Fill `pixels` [N, C, H, W]; returns what is wrong with which row."""
-    channels, row, bad = pixels.shape[1], 0, dict[int, str]()
-    with out.task("decoding images", len(pictures)) as task:
-        for part in _in_order(lambda raws: decode_all(raws, size, channels), pictures):
-            for image in part:
-                if isinstance(image, str):
-                    if settings.on_bad == "error":
-                        raise _refuse(source, row, image)
-                    bad[row], pixels[row] = image, 0
-                else:
-                    pixels[row] = image
-                row += 1
-            task.update(row)
-    return bad
-
-
 def _wants_grey(heads: Sequence[Header], settings: DataSettings) -> bool | None:
     """True, False, or None: only the pixels can tell."""
     if settings.mode != "auto":
@@ -123,44 +67,62 @@ def is_grey(pixels: Pixels) -> bool:
     return all((b[:, 0] == b[:, 1]).all() and (b[:, 0] == b[:, 2]).all() for b in blocks)
 
 
-def _from_pictures(
-    source: Source, pictures: Pictures, settings: DataSettings, out: ProgressOut
-) -> tuple[Pixels, dict[str, Any]]:
-    """uint8 [N, C, H, W] and facts about all N, from the cache or freshly decoded."""
-    wish = f"{settings.size} {settings.mode} pillow {PIL.__version__}"
-    fingerprint = f"{wish}\n{pictures.fingerprint()}" if settings.cache else None
-    stored = cache.lookup(fingerprint) if fingerprint else None
-    if stored:
-        return stored
-    heads = _probe(source, pictures, settings, out)
+def _look(source: Source, pictures: Pictures, settings: DataSettings, out: ProgressOut) -> dict[str, Any]:
+    """What the headers say about all N, and the shape that follows. InputError if there is no image at all."""
+    heads = look(source, pictures, settings, out)
     good = [head for head in heads if isinstance(head, Header)]
     if not good:
         first = next((h for h in heads if isinstance(h, str)), "no images")
         raise InputError(f"{source.name}: none of {len(heads)} files is a readable image (the first: {first})")
     size = choose_size([(h.width, h.height) for h in good], settings)
     grey = _wants_grey(good, settings)
-    facts: dict[str, Any] = {
+    return {
         "sizes": [[h.width, h.height] if isinstance(h, Header) else [0, 0] for h in heads],
         "modes": [h.mode if isinstance(h, Header) else "" for h in heads],
-        "bad": {i: h for i, h in enumerate(heads) if isinstance(h, str)},
+        "bad": {str(i): h for i, h in enumerate(heads) if isinstance(h, str)},
+        "grey": grey,
+        "shape": [len(heads), 1 if grey else 3, *size],
     }
-    with cache.Store.open(fingerprint, (len(heads), 1 if grey else 3, *size)) as store:
-        facts["bad"] = {**_decode(source, pictures, size, store.pixels, settings, out), **facts["bad"]}
-        facts["grey"] = bool(grey is None and is_grey(store.pixels))
-        facts["bad"] = {str(row): why for row, why in sorted(facts["bad"].items())}
-        return store.keep(facts), facts
 
 
-def _tensor(pixels: Pixels) -> torch.Tensor | Any:
-    """Resident where it is small enough, else the memory map itself."""
-    if isinstance(pixels, np.memmap) and pixels.nbytes > RESIDENT:
-        return pixels
-    return torch.from_numpy(np.array(pixels) if not pixels.flags.writeable or pixels.base is not None else pixels)
+def _make(
+    source: Source, pictures: Pictures, settings: DataSettings, part: cache.Part, out: ProgressOut
+) -> tuple[Pixels, dict[str, Any]]:
+    """Decode everything that a process before this one, if any, has not."""
+    seen = part.recall(SEEN)
+    if not seen:
+        seen = _look(source, pictures, settings, out)
+        part.note(SEEN, seen)
+    pixels = part.pixels(tuple(seen["shape"]), round(settings.resident * memory.available()))
+    bad = {**decode(source, pictures, pixels, part, settings, out), **seen["bad"]}
+    grey = bool(seen["grey"] is None and is_grey(pixels))
+    facts = {**seen, "bad": dict(sorted(bad.items(), key=lambda item: int(item[0]))), "grey": grey}
+    return part.keep(pixels, facts), facts
 
 
-def _table(source: Source, pixels: Pixels, keep: np.ndarray[Any, Any]) -> ImageTable:
-    whole = bool(keep.all())
-    images = _tensor(pixels if whole else pixels[keep])
+def _from_pictures(
+    source: Source, pictures: Pictures, settings: DataSettings, out: ProgressOut
+) -> tuple[Pixels, dict[str, Any]]:
+    """uint8 [N, C, H, W] and facts about all N, from the cache or freshly decoded."""
+    wish = f"{settings.size} {settings.mode} pillow {PIL.__version__}"
+    fingerprint = f"{wish}\n{pictures.fingerprint()}" if settings.cache else None
+    if stored := cache.lookup(fingerprint):
+        return stored
+    with cache.making(fingerprint, out) as part:
+        return cache.lookup(fingerprint) or _make(source, pictures, settings, part, out)
+
+
+def _images(pixels: Pixels, keep: np.ndarray[Any, Any], settings: DataSettings) -> torch.Tensor | Mapped:
+    """The rows to keep: in memory where they take a small part of it, else where they are, on disk."""
+    size = int(keep.sum()) * pixels[0].nbytes
+    if isinstance(pixels, np.memmap) and size > settings.resident * memory.available():
+        return Mapped(pixels, np.flatnonzero(keep))
+    plain = np.asarray(pixels)  # without its own memory where it is a map
+    return torch.from_numpy(np.require(plain if keep.all() else plain[keep], requirements=["C", "O", "W"]))
+
+
+def _table(source: Source, pixels: Pixels, keep: np.ndarray[Any, Any], settings: DataSettings) -> ImageTable:
+    images = _images(pixels, keep, settings)
     count = len(images)
     ids = np.array([f"{digest[:16]}:{row}" for row, digest in enumerate(hashes(images))])
     return ImageTable(
@@ -188,7 +150,7 @@ def make_table(source: Source, settings: DataSettings, out: ProgressOut) -> tupl
             pixels, originals = from_array(source.pictures, settings, choose_size)
         except BadImage as bad:
             raise InputError(f"{source.name}: {bad}") from bad
-        return _table(source, pixels, np.ones(count, bool)), Facts(*originals)
+        return _table(source, pixels, np.ones(count, bool), settings), Facts(*originals)
     pixels, found = _from_pictures(source, source.pictures, settings, out)
     if found["grey"]:
         pixels = pixels[:, :1]
@@ -196,7 +158,7 @@ def make_table(source: Source, settings: DataSettings, out: ProgressOut) -> tupl
     keep[[int(row) for row in found["bad"]]] = False
     if not keep.all() and settings.on_bad == "error":
         row, why = next(iter(found["bad"].items()))
-        raise _refuse(source, int(row), why)
+        raise refuse(source, int(row), why)
     if not keep.any():
         raise InputError(f"{source.name}: none of {count} files is a readable image")
     rows = np.flatnonzero(keep)
@@ -205,4 +167,4 @@ def make_table(source: Source, settings: DataSettings, out: ProgressOut) -> tupl
         [found["modes"][i] for i in rows],
         [(source.paths[int(row)], why) for row, why in found["bad"].items()],
     )
-    return _table(source, pixels, keep), told
+    return _table(source, pixels, keep, settings), told

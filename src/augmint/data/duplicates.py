@@ -25,6 +25,7 @@ THUMB = 8
 NEIGHBOURS = 20  # up to this many copies of one image are found
 RATIO = 0.25
 FLAT = 2.0  # grey levels; an image with less contrast than this resembles nothing
+CELLS = 2**24  # numbers held at once: 64 MiB in float32
 LIMIT = 200_000  # all pairs of more images take too long on a CPU
 
 
@@ -44,7 +45,7 @@ def exact(table: ImageTable) -> list[list[int]]:
 def thumbnails(table: ImageTable, rows: Tensor) -> Tensor:
     """float32 [len(rows), D], unit length: the images as 8 × 8 grey without mean and contrast."""
     parts = []
-    for chunk in torch.split(rows, 4096):
+    for chunk in torch.split(rows, max(1, CELLS // math.prod(table.shape))):
         grey = table.gather(chunk).cpu().float().mean(1, keepdim=True)
         size = (min(THUMB, grey.shape[2]), min(THUMB, grey.shape[3]))
         flat = F.adaptive_avg_pool2d(grey, size).flatten(1)
@@ -57,8 +58,9 @@ def thumbnails(table: ImageTable, rows: Tensor) -> Tensor:
 def _neighbours(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` nearest others of each row: distances (ascending) and rows, both [N, count]. Exact."""
     values, rows = [], []
-    for start in range(0, len(features), 512):
-        likeness = features[start : start + 512] @ features.T
+    step = max(16, CELLS // len(features))
+    for start in range(0, len(features), step):
+        likeness = features[start : start + step] @ features.T
         own = torch.arange(len(likeness))
         likeness[own, own + start] = -2
         best = likeness.topk(count, dim=1)

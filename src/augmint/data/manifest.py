@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from torch import Tensor
 
+from augmint.data.mapped import Mapped, blocks
 from augmint.data.table import SPLITS, ImageTable
 from augmint.errors import InputError
 from augmint.train.checkpoint import atomic_write
@@ -38,10 +40,10 @@ class Manifest:
         return len(self.labels)
 
 
-def hashes(images: Any) -> list[str]:
-    """SHA-256 of the pixels of each image; images: uint8 [N, C, H, W], tensor or memory map."""
-    array = images if isinstance(images, np.ndarray) else images.cpu().numpy()
-    return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in array]
+def hashes(images: Tensor | Mapped) -> list[str]:
+    """SHA-256 of the pixels of each image; images: uint8 [N, C, H, W], resident or on disk."""
+    arrays = (image for block in blocks(images) for image in block.numpy())
+    return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in arrays]
 
 
 def write_manifest(table: ImageTable, path: Path) -> None:

@@ -24,10 +24,10 @@ _SPLIT_WORDS = {
 
 
 class Pictures(Protocol):
-    """Encoded images: files or bytes. `chunks` yields them in order, a few at a time."""
+    """Encoded images: files or bytes. `chunks` yields them in order from number `start`, a few at a time."""
 
     def __len__(self) -> int: ...
-    def chunks(self) -> Iterator[Sequence[Raw]]: ...
+    def chunks(self, start: int = 0) -> Iterator[Sequence[Raw]]: ...
     def fingerprint(self) -> str:
         """Changes whenever the content may have changed."""
         ...
@@ -42,9 +42,9 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def chunks(self) -> Iterator[Sequence[Raw]]:
-        for start in range(0, len(self.paths), 128):
-            yield self.paths[start : start + 128]
+    def chunks(self, start: int = 0) -> Iterator[Sequence[Raw]]:
+        for first in range(start, len(self.paths), 128):
+            yield self.paths[first : first + 128]
 
     def fingerprint(self) -> str:
         return "\n".join(stamp(path) for path in self.paths)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from augmint.data.mapped import Mapped
+
 UNLABELLED = -1
 SPLITS = ("train", "val", "test")
 
@@ -19,7 +21,8 @@ SPLITS = ("train", "val", "test")
 class ImageTable:
     """N images of one size and mode, and what is known about each.
 
-    images   uint8 [N, C, H, W]; C is 1 (grey) or 3 (RGB). Resident, or a read-only memory map.
+    images   uint8 [N, C, H, W]; C is 1 (grey) or 3 (RGB). Resident, or rows of a memory map on disk
+             (data/mapped.py): then `take` copies nothing. Read them by `gather`.
     labels   int64 [N]; index into `classes`, -1 = unlabelled.
     ids      unicode [N]; 16 hex digits of the decoded content + ":" + the row, stable in subsets.
     split    int8 [N]; index into SPLITS.
@@ -29,7 +32,7 @@ class ImageTable:
     paths    unicode [N]; where the image came from, to show to people ("" if nowhere).
     """
 
-    images: Tensor | np.memmap[Any, Any]
+    images: Tensor | Mapped
     labels: Tensor
     ids: np.ndarray[Any, Any]
     split: Tensor
@@ -59,7 +62,7 @@ class ImageTable:
         array = index.cpu().numpy()
         return replace(
             self,
-            images=self.gather(index),
+            images=self.gather(index) if isinstance(self.images, Tensor) else self.images.take(index),
             labels=self.labels[index],
             ids=self.ids[array],
             split=self.split[index],
@@ -71,14 +74,8 @@ class ImageTable:
 
     def gather(self, rows: Tensor, device: torch.device | str | None = None) -> Tensor:
         """uint8 [len(rows), C, H, W] on `device` (default: where the images are)."""
-        if isinstance(self.images, Tensor):
-            images = self.images[rows.to(self.images.device)]
-        else:  # sorted access is kinder to the disk; then back into the order asked for
-            order = np.argsort(rows.cpu().numpy(), kind="stable")
-            images = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
-            images[torch.from_numpy(order)] = torch.from_numpy(
-                np.ascontiguousarray(self.images[rows.cpu().numpy()[order]])
-            )
+        stored = self.images
+        images = stored[rows.to(stored.device)] if isinstance(stored, Tensor) else stored.read(rows)
         return images if device is None else images.to(device, non_blocking=True)
 
     def identity(self, rows: Tensor) -> list[list[str]]:

@@ -116,7 +116,7 @@ class Bench:
         val = self.material.val
         if len(val) == 0 or split.role != "draw":
             return None
-        images, labels = self.material.table.gather(val), self.material.table.labels[val]
+        images, labels = self.material.table.take(val), self.material.table.labels[val]
 
         def curve(arm: str, seen: int, model: ScratchClassifier) -> None:
             accuracy = float((model.logits(images).argmax(1) == labels).float().mean())
@@ -129,7 +129,7 @@ class Bench:
         model = load_model(self.stage(split, arm).folder / "model.safetensors", self.material.compute)
         if isinstance(model, LogisticHead):
             return model.logits(features_of(rows))
-        return model.logits(self.material.table.gather(rows))
+        return model.logits(self.material.table.take(rows))
 
     def score(
         self, splits: list[Split], names: tuple[str, ...], features_of: Callable[[Tensor], Tensor]

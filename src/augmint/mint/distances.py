@@ -10,6 +10,9 @@ what is missed can only lie beyond the candidates: never a copy, sometimes a tie
 faster than full size, and no copy of the pool in float32.
 """
 
+import math
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,6 +23,12 @@ from augmint.measure.knn import nearest
 NUMBERS = 256  # that a reduced image has at most
 CANDIDATES = 16
 BLOCK = 512
+FLOATS = 1 << 24  # numbers compared at a time: 64 MiB in float32
+
+
+def _parts(count: int, shape: Sequence[int], each: int = 1) -> tuple[Tensor, ...]:
+    """0 … count - 1 in parts so small that `each` images of this shape for every number have at most FLOATS pixels."""
+    return torch.split(torch.arange(count), max(1, FLOATS // (each * math.prod(shape)))) if count else ()
 
 
 def reduced(images: Tensor) -> Tensor:
@@ -30,14 +39,14 @@ def reduced(images: Tensor) -> Tensor:
         side += 1
     parts = [
         F.avg_pool2d(F.pad(part.float(), (0, -width % side, 0, -height % side)), side).flatten(1).div_(255)
-        for part in torch.split(images, 4096)
+        for part in (images[rows] for rows in _parts(count, images.shape[1:]))
     ]
     return torch.cat(parts) if parts else torch.zeros((count, NUMBERS))
 
 
 def reduced_pool(pool: ImageTable) -> Tensor:
     """`reduced` of all images of a table, read part by part."""
-    return torch.cat([reduced(pool.gather(rows, "cpu")) for rows in torch.split(torch.arange(len(pool)), 4096)])
+    return torch.cat([reduced(pool.gather(rows, "cpu")) for rows in _parts(len(pool), pool.shape)])
 
 
 def rms(a: Tensor, b: Tensor) -> Tensor:
@@ -47,8 +56,16 @@ def rms(a: Tensor, b: Tensor) -> Tensor:
 
 def to_parents(images: Tensor, pool: ImageTable, parent_rows: Tensor) -> Tensor:
     """float32 [N]: distance of each image to its own parent."""
-    parts = [rms(images[i], pool.gather(parent_rows[i], "cpu")) for i in torch.split(torch.arange(len(images)), 4096)]
+    parts = [rms(images[i], pool.gather(parent_rows[i], "cpu")) for i in _parts(len(images), pool.shape)]
     return torch.cat([torch.zeros(0), *parts])
+
+
+def _to_each(images: Tensor, rows: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+    """float32 [N, K]: distance of each image to those that `read` gives for its rows [N, K]."""
+    count = rows.shape[1]
+    parts = _parts(len(images), images.shape[1:], each=count) if count else ()
+    found = [rms(images[i].repeat_interleave(count, 0), read(rows[i].flatten())).view(-1, count) for i in parts]
+    return torch.cat(found) if found else torch.zeros(rows.shape)
 
 
 def nearest_images(images: Tensor, pool: ImageTable, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -61,15 +78,11 @@ def nearest_images(images: Tensor, pool: ImageTable, own: Tensor | None = None) 
         return torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     count = min(CANDIDATES, len(pool))
     _, rows = nearest(reduced(images), reduced_pool(pool), count)
-    measured = []
-    for part in torch.split(torch.arange(len(images)), BLOCK):
-        others = pool.gather(rows[part].flatten(), "cpu")
-        distances = rms(images[part].repeat_interleave(count, 0), others).view(-1, count)
-        if own is not None:
-            distances[(rows[part] == own[part, None]) | (distances == 0)] = torch.inf
-        measured.append(distances.min(1))
-    best = torch.cat([found.indices for found in measured])
-    return torch.cat([found.values for found in measured]), rows[torch.arange(len(rows)), best]
+    distances = _to_each(images, rows, lambda wanted: pool.gather(wanted, "cpu"))
+    if own is not None:
+        distances[(rows == own[:, None]) | (distances == 0)] = torch.inf
+    best = distances.min(1)
+    return best.values, rows.gather(1, best.indices[:, None])[:, 0]
 
 
 def _before(small: Tensor, start: int, counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +107,6 @@ def to_earlier(images: Tensor, counts: Tensor) -> Tensor:
     small, found = reduced(images), [torch.zeros(0)]
     for start in range(0, len(images), BLOCK):
         rows, valid = _before(small, start, counts)
-        own = images[start : start + BLOCK].repeat_interleave(rows.shape[1], 0)
-        distances = rms(own, images[rows.flatten()]).view(rows.shape)
+        distances = _to_each(images[start : start + BLOCK], rows, lambda wanted: images[wanted])
         found.append(distances.masked_fill(~valid, torch.inf).amin(1))
     return torch.cat(found)

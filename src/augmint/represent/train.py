@@ -175,4 +175,4 @@ def train_encoder(
     if settings.whiten is None:
         return encoder
     some = torch.linspace(0, len(table) - 1, min(len(table), ENOUGH)).long()
-    return replace(encoder, whitening=Whitening.fit(encoder.hidden(table.gather(some)), settings.whiten))
+    return replace(encoder, whitening=Whitening.fit(encoder.hidden(table.take(some)), settings.whiten))

@@ -20,6 +20,7 @@ from augmint.errors import InputError
 
 NAMES: tuple[str, ...] = ()
 LABELS = ("label", "labels", "class", "target", "fine_label", "y")
+BUFFER = 1 << 20  # bytes read at a time: a column of images may be larger than memory
 IMAGES = ("image", "img", "images", "bytes")
 Row = dict[str, Any]
 
@@ -35,14 +36,19 @@ class ParquetImages:
     def __len__(self) -> int:
         return sum(self.counts)
 
-    def chunks(self) -> Iterator[Sequence[Raw]]:
-        for path in self.files:
+    def chunks(self, start: int = 0) -> Iterator[Sequence[Raw]]:
+        for path, count in zip(self.files, self.counts, strict=True):
+            first, start = start, max(0, start - count)
+            if first >= count:
+                continue
             try:
-                with pq.ParquetFile(path) as file:
+                with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
                     for batch in file.iter_batches(128, columns=[self.column]):
-                        values = batch.column(0)
+                        values = batch.column(0)[first:]
+                        first = max(0, first - len(batch))
                         inner = values.field("bytes") if pa.types.is_struct(values.type) else values
-                        yield inner.to_pylist()
+                        if len(inner):
+                            yield inner.to_pylist()
             except (OSError, pa.ArrowException) as error:
                 raise _broken(path, error) from error
 
