@@ -2,7 +2,7 @@
 
     with making(fingerprint, progress) as part:               # None: nothing is kept
         pixels = part.pixels((count, 3, 32, 32), in_memory)    # an array to fill
-        part.note("done.json", {"rows": 4096})                 # part.recall("done.json") after a kill
+        part.note(DONE, {"rows": 4096})                        # part.recall(DONE) after a kill
         pixels = part.keep(pixels, facts)
 
 Entries live in $AUGMINT_CACHE or the user's cache folder: <key>/images.u8 (raw uint8, mapped read-only)
@@ -39,6 +39,7 @@ SCHEMA = 1
 SPARE = 1 << 30  # bytes that must stay free on the disk
 ABANDONED = 7 * 86_400.0  # seconds after which a part of an entry is not waited for any more
 IMAGES, FACTS, LOCK = "images.u8", "facts.json", "lock"
+DONE = "done.json"  # how far the pixels of a part are: void without them
 
 
 def cache_folder() -> Path:
@@ -143,6 +144,7 @@ class Part:
             if not path.exists() or path.stat().st_size != size:
                 if not _has_room(self.folder, size):
                     raise OSError("disk full")
+                (self.folder / DONE).unlink(missing_ok=True)
                 with open(path, "wb") as file:
                     _reserve(file, size)
             return np.memmap(path, np.uint8, "r+", shape=shape)

@@ -17,14 +17,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from augmint.config import DataSettings
-from augmint.data.cache import Part
+from augmint.data.cache import DONE, Part
 from augmint.data.pixels import Header, decode_all, headers
 from augmint.data.source import Pictures, Raw, Source
 from augmint.errors import InputError
 from augmint.train.compute import cores
 from augmint.train.progress import ProgressOut
 
-DONE = "done.json"
 NOTE_SECONDS = 5.0  # between two notes of what is done: what a kill costs at most
 Pixels = np.ndarray[Any, Any]
 Chunk = tuple[int, Sequence[Raw]]  # number of the first picture, and the pictures
