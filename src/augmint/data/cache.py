@@ -37,7 +37,7 @@ Shape = tuple[int, ...]
 Facts = dict[str, Any]
 SCHEMA = 1
 SPARE = 1 << 30  # bytes that must stay free on the disk
-ABANDONED = 7 * 86_400.0  # seconds after which a part of an entry is not waited for any more
+ABANDONED = 7 * 86_400.0  # seconds after which a part that nobody goes on with is removed
 IMAGES, FACTS, LOCK = "images.u8", "facts.json", "lock"
 DONE = "done.json"  # how far the pixels of a part are: void without them
 
@@ -74,8 +74,9 @@ def lookup(fingerprint: str | None) -> tuple[Pixels, Facts] | None:
 def _tidy(folder: Path) -> None:
     """Remove what killed processes left behind long ago and nobody went on with."""
     for part in folder.glob(".part-*"):
-        if time.time() - part.stat().st_mtime > ABANDONED:
-            shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):  # its maker may finish it at this moment
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                shutil.rmtree(part)
 
 
 def _has_room(folder: Path, size: int) -> bool:
