@@ -108,11 +108,15 @@ def _tell(name: str, folder: Path, result: Any, as_json: bool) -> None:
         _show(folder, as_json)
         return
     facts = {"stage": name, "run": str(folder), **(result if isinstance(result, dict) else {})}
-    _print_json(facts) if as_json else out_console.print(_sentence(name, folder, facts))
+    _print_json(facts) if as_json else out_console.print(_sentence(name, folder, facts), markup=False)
 
 
 def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
-    """What a stage did, in a line."""
+    """What a stage did, in a line or a few."""
+    if name == "represent":
+        from augmint.report.encoder import lines
+
+        return "\n".join(lines(facts, folder))
     if name == "mint":
         return f"{facts['kept']:,} of {facts['drawn']:,} minted images kept: {folder / 'minted'}"
     if name == "classify":

@@ -30,8 +30,12 @@ from augmint.judge.arms import find
 from augmint.judge.protocol import Parts, Split
 from augmint.judge.situation import Material, Situation
 from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
+from augmint.report import encoder as drawing
 from augmint.report import write as write_report
-from augmint.represent import Encoder, probe, train_encoder, weights
+from augmint.represent import Encoder, train_encoder, weights
+from augmint.represent.embeddings import Features, Shown
+from augmint.represent.explain import explain
+from augmint.represent.watch import watcher
 from augmint.train import Compute, RunDir, StageDir, checkpoint
 from augmint.train.rundir import digest, file_digest
 
@@ -79,7 +83,10 @@ class Pipeline:
         """The encoder, learnt from all pool images without labels."""
 
         def make(stage: StageDir) -> Encoder:
-            return train_encoder(self.pool_table, self.settings.represent, self.compute, self.settings.seed, stage)
+            r, seed, shown = self.settings.represent, self.settings.seed, self.shown
+            there = self.run_dir.writes  # the helping processes of a torchrun have nothing to log
+            watch = watcher(self.table, shown.pool, shown.few, shown.val, r, seed) if there else None
+            return train_encoder(self.pool_table, r, self.compute, seed, stage, watch)
 
         return self._stage("represent", self._encoder_identity, make, Encoder.load)
 
@@ -99,21 +106,40 @@ class Pipeline:
 
     _asked: tuple[Tensor, Tensor] | None = None  # the test split's features, asked for by every trial
 
-    def represent(self) -> dict[str, float]:
-        """The representation alone: an encoder, and what it is worth if there are labels."""
-        weights.export(self.encoder, self.run_dir.folder / "encoder.safetensors")
-        return self.probe() if len(self.parts.given) else {}
+    @cached_property
+    def shown(self) -> Shown:
+        """The images that may be shown, with the labels of draw 0 and of the validation slice."""
+        few = protocol.usable(self.table, self.parts, self.settings)
+        return Shown(self.table, self.parts.pool, few, self.parts.val)
 
-    def probe(self) -> dict[str, float]:
-        """What the encoder is worth with the labels of draw 0, judged on the validation slice; logged and said."""
-        rows, val = protocol.labelled_rows(self.table, self.parts, self.settings), self.parts.val
-        place = protocol.places(self.table, self.parts.pool)
-        features = self.encoder.features(self.table.take(val)) if len(val) else None
-        found = probe(self.features[place[rows]], self.table.labels[rows], features, self.table.labels[val])
-        self.run_dir.log(stage="represent", probe=found, labels=len(rows))
-        scores = ", ".join(f"{name} {found[name]:.1%}" for name in ("knn", "linear") if name in found)
-        self.run_dir.say(f"representation: {scores} from {len(rows):,} labels, judged on {found['judged']:,} images")
-        return found
+    def represent(self) -> dict[str, Any]:
+        """The representation alone: the encoder, what it sees and what it is worth, in represent/."""
+        return self._explain(lambda rows: self.encoder.features(self.table.take(rows)))
+
+    def _seen(self, rows: Tensor) -> Tensor:
+        """Features of rows of the table, the pool's from memory."""
+        place = self.shown.places[rows]
+        at_hand = bool((place < len(self.parts.pool)).all())
+        return self.features[place] if at_hand else self.encoder.features(self.table.take(rows))
+
+    def _explain(self, features: Features) -> dict[str, Any]:
+        """Write what the encoder has learnt, unless it is there; say it, and return it."""
+        folder, shown, settings = self.run_dir.folder, self.shown, self.settings
+        labels = self.table.identity(torch.cat([shown.few, shown.val]))
+        stage = self.run_dir.stage("explain", {**self._encoder_identity, "labels": digest(labels)}, settings.seed)
+        if not (stage.done and drawing.complete(folder)):
+            start = time.monotonic()
+            weights.export(self.encoder, folder / "encoder.safetensors")
+            seen, seconds = settings.represent.images, self.encoder.seconds
+            learnt = {"seen": seen, "seconds": seconds, "images_per_second": seen / max(seconds, 1e-3)}
+            explained = explain(self.encoder, shown, features, folder / "represent", settings.seed)
+            drawing.draw(folder, explained.sheet)
+            text = json.dumps({**learnt, **explained.facts}, indent=1)
+            checkpoint.atomic_write(folder / "represent" / "summary.json", text)
+            stage.finish(time.monotonic() - start)
+        facts = checkpoint.read_json(folder / "represent" / "summary.json", "labels", "spread")
+        self.run_dir.say(f"representation: {drawing.worth(facts)}")
+        return {**facts, "files": drawing.files(folder)}
 
     # --- generators -------------------------------------------------------------------------------
 
@@ -274,7 +300,7 @@ class Pipeline:
         for warning in leaks.quick(self.table):
             self.run_dir.say(f"warning: {warning}")
         splits, arms = self.splits + self.select_splits, self.arms  # what cannot work is refused before any training
-        self.probe()
+        self._explain(self._seen)
         self.bench.train(splits, arms)
         self.classify()
         if self.image_generator is not None:

@@ -125,7 +125,12 @@ def _need_labels(table: ImageTable, given: Tensor) -> None:
 def labelled_rows(table: ImageTable, where: Parts, settings: Settings, draw: int = 0) -> Tensor:
     """Rows of the labels of one draw; all given labels when no number per class was asked for."""
     _need_labels(table, where.given)
-    if settings.labels_per_class is None:
+    return usable(table, where, settings, draw)
+
+
+def usable(table: ImageTable, where: Parts, settings: Settings, draw: int = 0) -> Tensor:
+    """The same where it does not matter whether there are labels at all, or of how many classes."""
+    if settings.labels_per_class is None or len(where.given) == 0:
         return where.given
     chosen = nested_draw(table.labels[where.given], settings.labels_per_class, settings.seed, draw, table.classes)
     return where.given[chosen]

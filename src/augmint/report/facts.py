@@ -46,6 +46,7 @@ def collect(folder: Path) -> Facts:
         "verdict": _verdict(evidence, settings),
         "stages": _stages(folder),
         "curves": _curves(folder),
+        "representation": _json(folder / "represent" / "summary.json"),
         "minted": _minted(folder, evidence.classes),
         "final": _json(folder / "final" / "final.json"),
     }
@@ -216,6 +217,12 @@ def _curves(folder: Path) -> Facts:
             for arm, points in arms.items()
         },
     }
+
+
+def curve(folder: Path, stage: str) -> dict[str, list[list[float]]]:
+    """{metric: [[images, value], …]} that one stage logged."""
+    metrics: dict[str, list[list[float]]] = _curves(folder)["stages"].get(stage, {})
+    return metrics
 
 
 def _lines(path: Path) -> list[Facts]:

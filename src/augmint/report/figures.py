@@ -152,16 +152,22 @@ def scratch_curves(facts: Facts) -> str:
 def stage_curves(stage: str, metrics: dict[str, list[list[float]]]) -> str:
     """Every logged metric of one stage in a small panel of its own."""
     with matplotlib.rc_context(STYLE):
-        figure, panels = _grid(len(metrics), 4, 9.6, 1.75)
-        for axes, (name, points) in zip(panels, metrics.items(), strict=True):
-            x, y = zip(*points, strict=True)
-            axes.plot(x, y, color=CYCLE[0], lw=1.3, marker="o" if len(x) < 3 else None, ms=3)
-            axes.set_title(name.replace("_", " "), fontsize=9)
-            axes.tick_params(labelsize=8)
-            axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
-            axes.locator_params(nbins=4)
-        figure.supxlabel("images seen", fontsize=9)
+        figure = metric_panels(metrics)
     return _svg(figure, f"Metrics of the stage {stage} over its training")
+
+
+def metric_panels(metrics: dict[str, list[list[float]]]) -> Figure:
+    """A small panel for each metric, [[images, value], …] each."""
+    figure, panels = _grid(len(metrics), 4, 9.6, 1.75)
+    for axes, (name, points) in zip(panels, metrics.items(), strict=True):
+        x, y = zip(*points, strict=True)
+        axes.plot(x, y, color=CYCLE[0], lw=1.3, marker="o" if len(x) < 12 else None, ms=3)
+        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.locator_params(nbins=4)
+    figure.supxlabel("images seen", fontsize=9)
+    return figure
 
 
 def label_counts(facts: Facts) -> str:

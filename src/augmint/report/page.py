@@ -4,9 +4,10 @@ path = write(Path("runs/fashion"))     # runs/fashion/report/index.html, and rep
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -15,8 +16,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from augmint.report import figures, words
+from augmint.report.encoder import health, worth
 from augmint.report.facts import Facts, collect
-from augmint.report.pictures import Gallery, Picture, snapshots
+from augmint.report.pictures import Gallery, Picture, seen, snapshots
 from augmint.train.checkpoint import atomic_write
 
 HERE = Path(__file__).parent
@@ -26,6 +28,7 @@ SECTIONS = {
     "draws": "Draw by draw",
     "limits": "Limits",
     "classes": "Per class",
+    "encoder": "What the encoder sees",
     "minted": "Minted images",
     "copies": "Copies?",
     "rejected": "Rejected",
@@ -45,18 +48,24 @@ def write(folder: Path) -> Path:
     facts = collect(folder)
     page = folder / "report" / "index.html"
     atomic_write(page.with_name("report.json"), json.dumps(facts, indent=1, allow_nan=False))
-    atomic_write(page, html(facts, Gallery.read(folder), snapshots(folder)))
+    atomic_write(page, html(facts, Gallery.read(folder), snapshots(folder), seen(folder)))
     return page
 
 
-def html(facts: Facts, gallery: Gallery | None = None, sheets: Sequence[Picture] = ()) -> str:
-    """The page of these facts."""
+def html(
+    facts: Facts,
+    gallery: Gallery | None = None,
+    sheets: Sequence[Picture] = (),
+    encoder: Mapping[str, Picture] = MappingProxyType({}),
+) -> str:
+    """The page of these facts; pictures of minted images, of the generator's training and of what the encoder sees."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     environment.globals.update(
         {name: getattr(words, name) for name in ("label", "percent", "spread", "duration", "memory", "tally")}
+        | {"worth": worth, "health": health}
     )
     template, context = environment.get_template("page.html.jinja"), _context(facts, gallery)
-    context["sheets"] = sheets
+    context |= {"sheets": sheets, "encoder": encoder}
     text = template.render(**context, sections=[])
     present = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in text]
     return template.render(**context, sections=present)

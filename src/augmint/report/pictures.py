@@ -75,6 +75,13 @@ def picture(pixels: Pixels, caption: str = "") -> Picture:
     return Picture(uri, image.width * factor, image.height * factor, caption)
 
 
+def seen(folder: Path) -> dict[str, Picture]:
+    """What the encoder sees: 'map' and 'neighbours', as far as the run has them."""
+    names = {"map": "map of the images by their features", "neighbours": "images and their nearest neighbours"}
+    found = {name: _sheet(folder / "represent" / f"{name}.png", words) for name, words in names.items()}
+    return {name: picture for name, picture in found.items() if picture is not None}
+
+
 def snapshots(folder: Path) -> list[Picture]:
     """Sheets that the image generator drew during its training, earliest first; broken files are left out."""
     found = {}

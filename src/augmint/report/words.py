@@ -20,6 +20,7 @@ ARMS = {
 SIGNS = {"helped": "▲", "hurt": "▼", "equivalent": "=", "undecided": "?", "left out": "–"}
 STAGES = {
     "represent": "encoder",
+    "explain": "what the encoder sees",
     "generate-image": "image generator",
     "generate-feature": "feature generator",
     "mint": "minting for export",

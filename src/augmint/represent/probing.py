@@ -21,14 +21,18 @@ def leave_one_out(features: Tensor, labels: Tensor, k: int) -> float:
 
 
 def probe(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor | None = None, labels: Tensor | None = None, k: int = 5
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor | None = None,
+    labels: Tensor | None = None,
+    k: int = 5,
+    linear: bool = True,
 ) -> dict[str, float]:
-    """Accuracies of k nearest neighbours ('knn') and logistic regression ('linear') from a labelled bank [N, D]
-    on queries [Q, D], and on how many images ('judged'); without queries 'knn' alone, leaving one out."""
+    """Accuracies of k nearest neighbours ('knn') and logistic regression ('linear', if asked for) from a labelled bank
+    [N, D] on queries [Q, D], and on how many images ('judged'); without queries 'knn' alone, leaving one out."""
     if queries is None or labels is None or len(queries) == 0:
         return {"knn": leave_one_out(bank, bank_labels, k), "judged": len(bank)}
-    return {
-        "knn": knn_accuracy(bank, bank_labels, queries, labels, k),
-        "linear": linear_probe(bank, bank_labels, queries, labels),
-        "judged": len(queries),
-    }
+    found = {"knn": knn_accuracy(bank, bank_labels, queries, labels, k)}
+    if linear:
+        found["linear"] = linear_probe(bank, bank_labels, queries, labels)
+    return {**found, "judged": len(queries)}

@@ -2,7 +2,8 @@
 
     encoder = train_encoder(pool, settings.represent, compute, seed=0, stage=stage)
 
-Labels are not looked at. A collapse of the features is said aloud, with its measure.
+Labels are not looked at; whoever has some can `watch` (represent/watch.py). A collapse of the features is said
+aloud, with its measure.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from augmint.represent import optimise, weights
 from augmint.represent.encoder import Encoder, FeatureDecoder, Form, build
 from augmint.represent.methods import Method
 from augmint.represent.methods import build as build_method
+from augmint.represent.watch import Watch, moments
 from augmint.represent.whitening import Whitening
 from augmint.seeding import Draws
 from augmint.train import Compute, Plan, StageDir, fit, parallel, set_rate
@@ -65,6 +67,8 @@ class Trainer:
     compute: Compute
     plan: Plan
     loss: Callable[..., dict[str, Tensor]]  # the joint's, or that compiled
+    form: Form
+    watch: Watch | None = None
     spread: float = 1.0
     rank: float = torch.inf
 
@@ -85,7 +89,16 @@ class Trainer:
         metrics = {name: value.detach() for name, value in out.items() if value.ndim == 0}
         if (draws.step + 1) % self.plan.log_every == 0 or draws.step + 1 == self.plan.steps:
             metrics |= self.measure(parallel.gather(out["features"].detach().float()))
+        if self.watch and draws.step + 1 in moments(self.plan.steps, self.plan.log_every):
+            metrics |= {name: torch.tensor(value) for name, value in self.watch(self.encoder).items()}
+            self.joint.method.network.train()
         return metrics
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder as it is now, not whitened."""
+        network = self.joint.method.network
+        return Encoder(self.form, network, self.joint.decoder, self.compute, Whitening.none(network.features))
 
     def measure(self, features: Tensor) -> dict[str, Tensor]:
         """Spread and rank of a batch of features that are finite."""
@@ -137,7 +150,8 @@ def prepare(
     """Everything before the first step; `say` is told if nothing can be compiled. InputError under 2 images."""
     if len(table) < 2:
         raise InputError(f"{len(table)} images are too few to learn a representation from; give at least 2")
-    joint = _start(form_of(table, settings), settings, compute, seed).train()
+    form = form_of(table, settings)
+    joint = _start(form, settings, compute, seed).train()
     quick = compiler(settings.compile, compute.device, say)
     if isinstance(joint.method.augment, Numbered):
         joint.method.augment = replace(joint.method.augment, change=quick(joint.method.augment.change))
@@ -146,17 +160,26 @@ def prepare(
         plan = replace(plan, log_every=LOG_EVERY_GPU)
     if compute.device.type != "cpu" and isinstance(table.images, Tensor):
         table = replace(table, images=table.images.to(compute.device))
-    return Trainer(joint, optimise.make(joint, settings), table, settings, compute, plan, quick(joint.loss))
+    loss = quick(joint.loss)
+    return Trainer(joint, optimise.make(joint, settings), table, settings, compute, plan, loss, form)
 
 
 def train_encoder(
-    table: ImageTable, settings: RepresentSettings, compute: Compute, seed: int, stage: StageDir | None = None
+    table: ImageTable,
+    settings: RepresentSettings,
+    compute: Compute,
+    seed: int,
+    stage: StageDir | None = None,
+    watch: Watch | None = None,
 ) -> Encoder:
     """Train on all images of `table` for `settings.images` images; a stage checkpoints and resumes.
+
+    `watch` is asked ten times what the encoder is worth; its numbers are logged and change nothing.
 
     InputError if there are fewer than 2 images, Diverged if a loss or weight is no longer finite.
     """
     trainer = prepare(table, settings, compute, seed, stage.run.say if stage else _silent)
+    trainer.watch = watch
     joint = trainer.joint
     state: dict[str, Stateful] = {"joint": joint, "optimiser": trainer.optimiser}
     warned = False
@@ -169,9 +192,8 @@ def train_encoder(
             warned = True
 
     seconds = fit(trainer.step, len(table), trainer.plan, state, stage, on_look=look)
-    form = form_of(table, settings)
-    network, decoder = joint.method.network.eval(), joint.decoder and joint.decoder.eval()
-    encoder = Encoder(form, network, decoder, compute, Whitening.none(network.features), seconds)
+    joint.eval()
+    encoder = replace(trainer.encoder, seconds=seconds)
     if settings.whiten is None:
         return encoder
     some = torch.linspace(0, len(table) - 1, min(len(table), ENOUGH)).long()

@@ -24,6 +24,7 @@ class Task:
         self.name, self.total, self.unit, self.bar, self.lines = name, total, unit, bar, lines
         self.start = self.printed = time.monotonic()
         self.first = 0
+        self.shown: dict[str, float] = {}
         self.handle = bar.add_task(name, total=total, info="") if bar else None
 
     def restored(self, done: int) -> None:
@@ -31,10 +32,11 @@ class Task:
         self.first = done
 
     def update(self, done: int, **metrics: float) -> None:
-        """`done` of `total` are finished; metrics are shown beside."""
+        """`done` of `total` are finished; metrics are shown beside, those that come seldom until they come again."""
+        self.shown |= metrics
         now = time.monotonic()
         rate = (done - self.first) / max(now - self.start, 1e-6)
-        info = f"{rate:,.0f} {self.unit}/s  {_short(metrics)}"
+        info = f"{rate:,.0f} {self.unit}/s  {_short(self.shown)}"
         if self.bar and self.handle is not None:
             self.bar.update(self.handle, completed=done, info=info)
         elif self.lines and (now - self.printed > 10 or done >= self.total):

@@ -1,0 +1,115 @@
+"""What an encoder has learnt, in numbers and in files of RUN/represent/.
+
+    explained = explain(encoder, Shown(table, pool, few, val), features, folder, seed=0)
+    explained.facts                                       # also folder/summary.json, written by whoever draws, last
+
+    embeddings.parquet    the features of all images that may be seen
+    map.parquet           up to 2,000 of them in two dimensions
+
+`explained.sheet` holds images with their nearest neighbours, to be drawn by the room `report`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from augmint.measure.collapse import effective_rank, feature_std
+from augmint.represent import embeddings, map
+from augmint.represent.embeddings import Features, Shown
+from augmint.represent.encoder import Encoder
+from augmint.represent.neighbours import choose, nearest_in
+from augmint.represent.probing import probe
+from augmint.represent.train import collapsed
+from augmint.train.checkpoint import atomic_write
+
+SCHEMA = 1
+ENOUGH = 1024  # images to measure spread and rank on
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """R queries, each with its nearest neighbours: images uint8 [R, 1 + k, C, H, W], and words for each."""
+
+    images: Tensor
+    cosine: Tensor  # float32 [R, k]
+    names: list[list[str]]  # [R][1 + k]: class names, "" where the run may not use the label
+    why: list[str]  # [R]: why a query is shown, "" for the ordinary ones
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """Numbers for people and programs, and what is left to draw."""
+
+    facts: dict[str, Any]
+    sheet: Sheet
+
+
+def explain(encoder: Encoder, shown: Shown, features: Features, folder: Path, seed: int) -> Explained:
+    """Measure the encoder and write its Parquet files to `folder`. `features(rows)`: float32 [n, D] of the table."""
+    stored = folder / "embeddings.parquet"
+    embeddings.write(stored, shown, features)
+    places = map.sample(shown.labels, seed)
+    some = embeddings.at(stored, places)
+    facts = {
+        "schema": SCHEMA,
+        "images": len(shown.pool),
+        "size": encoder.network.features,
+        **health(encoder, shown),
+        **worth(shown, features),
+        "map": _map(folder / "map.parquet", shown, places, some, seed),
+    }
+    return Explained(facts, _sheet(shown, stored, places, some, seed))
+
+
+def health(encoder: Encoder, shown: Shown) -> dict[str, Any]:
+    """'spread' (1: over the whole sphere), 'rank' (directions in use) of the network's own answers, and 'collapsed'."""
+    rows = shown.pool[torch.linspace(0, len(shown.pool) - 1, min(len(shown.pool), ENOUGH)).long()]
+    hidden = encoder.hidden(shown.table.gather(rows))
+    spread, rank = feature_std(hidden), effective_rank(hidden)
+    return {"spread": spread, "rank": rank, "collapsed": collapsed(spread, rank, hidden.shape[1]) is not None}
+
+
+def worth(shown: Shown, features: Features) -> dict[str, Any]:
+    """'labels', and with two classes among them 'knn', 'linear' (0 … 1), 'judged' images, 'judge' (val or labels)."""
+    few, val, known = shown.few, shown.val, shown.table.labels
+    if len(torch.unique(known[few])) < 2:
+        return {"labels": len(few)}
+    found = probe(features(few), known[few], features(val) if len(val) else None, known[val])
+    return {"labels": len(few), **found, "judge": "val" if len(val) else "labels"}
+
+
+def _map(path: Path, shown: Shown, places: Tensor, features: Tensor, seed: int) -> dict[str, Any]:
+    """Write map.parquet: the columns of embeddings.parquet without the features, and the coordinates."""
+    flat, share = map.principal(features)
+    found = {"pca": flat, "tsne": map.tsne(features, flat, seed)}
+    coordinates = {
+        f"{name}_{axis}": pa.array(values[:, i].numpy(), pa.float32())
+        for name, values in found.items()
+        if values is not None
+        for i, axis in enumerate("xy")
+    }
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table({**shown.columns(places), **coordinates}), buffer)
+    atomic_write(path, buffer.getvalue().to_pybytes())
+    return {"points": len(places), "variance": share, "tsne": found["tsne"] is not None}
+
+
+def _sheet(shown: Shown, stored: Path, places: Tensor, features: Tensor, seed: int) -> Sheet:
+    """Some of the images at `places`, with their nearest neighbours among all."""
+    found = nearest_in(embeddings.read(stored), features, places)
+    labels = shown.labels
+    rows = choose(labels[places], found, places, seed)
+    picked = torch.tensor([i for i, _ in rows])
+    whole = torch.cat([places[picked, None], found.places[picked]], 1)  # [R, 1 + k]
+    names = ("", *shown.table.classes)
+    return Sheet(
+        shown.table.gather(shown.rows[whole.flatten()], "cpu").view(*whole.shape, *shown.table.shape),
+        found.cosine[picked],
+        [[names[label + 1] for label in labels[line].tolist()] for line in whole],
+        [why for _, why in rows],
+    )

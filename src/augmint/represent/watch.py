@@ -1,0 +1,70 @@
+"""How good the encoder is while it learns: nearest neighbours on the few labels, at ten moments of the training.
+
+    watch = watcher(table, pool, few, val, settings.represent, seed=0)    # rows of the table; None without labels
+    train_encoder(pool_table, settings.represent, compute, seed=0, stage=stage, watch=watch)
+
+Labels stay here: the training hands its encoder over and gets numbers to log. It goes on bit for bit as without.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from augmint.config import RepresentSettings
+from augmint.data.table import ImageTable
+from augmint.represent.encoder import Encoder
+from augmint.represent.probing import probe
+from augmint.represent.whitening import Whitening
+from augmint.seeding import permutation
+
+Watch = Callable[[Encoder], dict[str, float]]
+
+MOMENTS = 10
+SHARE = 150  # a moment looks at one image for so many seen in training: together below a hundredth of its time
+FEWEST, MOST = 256, 8000
+
+
+def moments(steps: int, every: int) -> frozenset[int]:
+    """The steps (counted from 1) after which to look: up to ten, evenly spread, multiples of `every` and the last."""
+    wanted = (-(-steps * i // MOMENTS) for i in range(1, MOMENTS + 1))
+    return frozenset(min(-(-step // every) * every, steps) for step in wanted)
+
+
+def stratified(labels: Tensor, limit: int, *parts: object) -> Tensor:
+    """int64, sorted: up to `limit` places of `labels` (int64 [N]); every class in turn, within it at random."""
+    order = permutation(len(labels), *parts)
+    by_class = order[torch.sort(labels[order], stable=True).indices]
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), torch.unique(labels, return_counts=True)[1].cumsum(0)])
+    turn = torch.cat([torch.arange(b - a) for a, b in pairwise(starts.tolist())] or [starts[:0]])
+    return by_class[torch.sort(turn, stable=True).indices[:limit]].sort().values
+
+
+def watcher(
+    table: ImageTable, pool: Tensor, few: Tensor, val: Tensor, settings: RepresentSettings, seed: int
+) -> Watch | None:
+    """What answers {"knn": share of right classes, 0 … 1} for an encoder. None if `few` are not of two classes.
+
+    `few` (labelled rows of the pool) vote; `val` (labelled rows outside it) are judged, without any the few judge each
+    other. Features are whitened by images of the pool, as the finished encoder's are.
+    """
+    if len(torch.unique(table.labels[few])) < 2:
+        return None
+    budget = min(max(settings.images // SHARE, FEWEST), MOST)
+    few = few[stratified(table.labels[few], budget // 4, seed, "watch/few")]
+    val = val[stratified(table.labels[val], budget // 2, seed, "watch/val")]
+    some = pool[permutation(len(pool), seed, "watch/pool")[: budget - len(few) - len(val)]]
+    images, parts = table.gather(torch.cat([some, few, val])), [len(some), len(few), len(val)]
+
+    def watch(encoder: Encoder) -> dict[str, float]:
+        hidden = encoder.hidden(images)
+        if not bool(torch.isfinite(hidden).all()):
+            return {}  # the training itself finds out, and says why
+        rest, bank, queries = torch.split(hidden, parts)
+        size = hidden.shape[1]
+        whitening = Whitening.none(size) if settings.whiten is None else Whitening.fit(rest, settings.whiten)
+        found = probe(whitening(bank), table.labels[few], whitening(queries), table.labels[val], linear=False)
+        return {"knn": found["knn"]}
+
+    return watch
