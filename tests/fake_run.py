@@ -56,6 +56,7 @@ def make_run(folder: Path, kind: str = "draws", count: int = 10, minted: bool = 
     _trials(folder, labels, split, kind, count, minted)
     _metrics(folder, count, minted)
     _stages(folder, minted)
+    _encoder(folder, digits.images)
     (folder / "final").mkdir()
     final = {"schema": 1, "arm": "encoder", "labels": 100, "temperature": 0.9, "cross_validated_accuracy": 0.91}
     (folder / "final" / "final.json").write_text(json.dumps(final))
@@ -220,6 +221,18 @@ def _minted(folder: Path, images: Array, labels: Array) -> None:
     }
     contiguous = {k: v.contiguous() for k, v in tensors.items()}
     save_file(contiguous, folder / "minted" / "gallery.safetensors", metadata={"facts": json.dumps(facts)})
+
+
+def _encoder(folder: Path, images: Array) -> None:
+    (folder / "represent").mkdir()
+    facts = {"images": 1437, "seen": 90000, "seconds": 61.3, "images_per_second": 1468.0, "size": 128, "labels": 100}
+    facts |= {"spread": 0.46, "rank": 60.0, "collapsed": False, "knn": 0.9, "linear": 0.93, "judged": 143}
+    (folder / "represent" / "summary.json").write_text(json.dumps({**facts, "judge": "val", "map": {"tsne": True}}))
+    for name in ("map", "neighbours"):
+        picture = Image.fromarray(
+            (images[:60].reshape(6, 10, 8, 8).swapaxes(1, 2).reshape(48, 80) * 15).astype(np.uint8)
+        )
+        picture.resize((800, 480)).save(folder / "represent" / f"{name}.png")
 
 
 def _snapshots(folder: Path, images: Array) -> None:

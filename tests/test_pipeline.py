@@ -62,7 +62,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_what_it_promises(run: am.Run) -> None:
     names = "config.yaml environment.json manifest.parquet metrics.jsonl run.log trials.parquet report/index.html"
     for name in (
-        names + " report/report.json final/final.json final/model.safetensors minted/metadata.parquet"
+        names + " report/report.json represent/map.png encoder.safetensors final/final.json final/model.safetensors"
+        " minted/metadata.parquet"
     ).split():
         assert (run.folder / name).stat().st_size > 0, name
     trials = pq.read_table(run.folder / "trials.parquet").to_pylist()
@@ -195,8 +196,53 @@ def test_every_stage_runs_alone_on_a_run_folder(photos: Path, tmp_path: Path) ->
     assert before["final"]["arm"] == final["arm"]
 
 
+def test_the_representation_explains_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    command = ["represent", "digits", "--preset", "tiny", "--labels-per-class", 3, "--out", folder]
+    said = augmint(*command)
+    assert re.search(r"encoder: learnt from 1,\d\d\d images, 2,000 seen in .*, [\d,]+ images/s", said.stdout)
+    assert re.search(r"worth: kNN \d+\.\d%, linear .* from 30 labels, judged on 14\d validation images", said.stdout)
+    assert " knn 0." in said.stderr and "Traceback" not in said.stderr
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss", "spread", "rank", "knn"} <= set(next(line for line in logged if line["stage"] == "represent"))
+    stored = pq.read_table(folder / "represent" / "embeddings.parquet")
+    manifest = pq.read_table(folder / "manifest.parquet").to_pydict()
+    split = dict(zip(manifest["id"], manifest["split"], strict=True))
+    label = dict(zip(manifest["id"], manifest["label"], strict=True))
+    known = [row for row in stored.to_pylist() if row["label"] is not None]
+    assert all(split[name] != "test" for name in stored["id"].to_pylist())
+    assert all(label[row["id"]] == row["label"] for row in known)
+    assert sum(row["split"] == "train" for row in known) == 30  # the labels of draw 0 and no others
+    for name in ("map.png", "neighbours.png", "curve.png"):
+        with Image.open(folder / "represent" / name) as image:
+            assert image.size[0] > 700 and len(np.unique(np.asarray(image.convert("L")))) > 20
+    before = {path: path.stat().st_mtime_ns for path in (folder / "represent").iterdir()}
+    facts = json.loads(augmint("represent", folder, "--json").stdout)
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing is done twice
+    assert facts["labels"] == 30 and facts["judge"] == "val" and facts["collapsed"] is False
+    assert all(Path(name).stat().st_size > 0 for name in facts["files"]) and len(facts["files"]) == 5
+
+
+@pytest.mark.parametrize("classes", [1, 30])
+def test_representation_with_one_class_and_with_many(tmp_path: Path, classes: int) -> None:
+    images, _ = load_digits(return_X_y=True)
+    for number in range(2 * classes):
+        place = tmp_path / "photos" / f"class {number % classes}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((images[number].reshape(8, 8) * 15).astype(np.uint8)).save(place / f"{number}.png")
+    facts = json.loads(
+        augmint("represent", tmp_path / "photos", "--preset", "tiny", "--out", tmp_path / "r", "--json").stdout
+    )
+    assert ("knn" in facts) == (classes > 1) and facts["labels"] == 2 * classes
+    kept = pq.read_table(tmp_path / "r" / "represent" / "embeddings.parquet")["class"].to_pylist()
+    assert len(set(kept)) == classes and "" not in kept
+
+
 def test_representation_needs_no_labels(tmp_path: Path, photos: Path) -> None:
-    augmint("represent", photos / "_unlabeled", "--preset", "tiny", "--out", tmp_path / "r")
+    said = augmint("represent", photos / "_unlabeled", "--preset", "tiny", "--out", tmp_path / "r").stdout
+    assert "worth: no labels" in said and set(
+        pq.read_table(tmp_path / "r" / "represent" / "map.parquet")["class"].to_pylist()
+    ) == {""}
     done = augmint("run", tmp_path / "r", check=False)
     assert done.returncode == 3 and "no labelled training image" in done.stderr
 

@@ -128,14 +128,10 @@ class Pipeline:
         labels = self.table.identity(torch.cat([shown.few, shown.val]))
         stage = self.run_dir.stage("explain", {**self._encoder_identity, "labels": digest(labels)}, settings.seed)
         if not (stage.done and drawing.complete(folder)):
-            start = time.monotonic()
-            weights.export(self.encoder, folder / "encoder.safetensors")
-            seen, seconds = settings.represent.images, self.encoder.seconds
-            learnt = {"seen": seen, "seconds": seconds, "images_per_second": seen / max(seconds, 1e-3)}
-            explained = explain(self.encoder, shown, features, folder / "represent", settings.seed)
-            drawing.draw(folder, explained.sheet)
-            text = json.dumps({**learnt, **explained.facts}, indent=1)
-            checkpoint.atomic_write(folder / "represent" / "summary.json", text)
+            encoder, start = self.encoder, time.monotonic()
+            weights.export(encoder, folder / "encoder.safetensors")
+            seen = settings.represent.images
+            drawing.draw(folder, explain(encoder, shown, features, folder / "represent", seen, settings.seed))
             stage.finish(time.monotonic() - start)
         facts = checkpoint.read_json(folder / "represent" / "summary.json", "labels", "spread")
         self.run_dir.say(f"representation: {drawing.worth(facts)}")

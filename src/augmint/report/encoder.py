@@ -1,6 +1,6 @@
 """What an encoder sees, as pictures and in words: map, neighbours and curve of RUN/represent/.
 
-    draw(folder, explained.sheet)          # map.png from map.parquet, neighbours.png, curve.png
+    draw(folder, explain(…))               # map.png from map.parquet, neighbours.png, curve.png
     for line in lines(facts): print(line)
 
 Labels are coloured, and of another shape for each of seven neighbouring colours; all others are grey.
@@ -31,7 +31,7 @@ from augmint.train.checkpoint import atomic_write
 
 DARK = "#222222"
 PAPER: Any = {k: DARK if v == INK else v for k, v in STYLE.items()}  # a PNG has a white ground of its own
-TENS = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
+TENS = [DARK if i == 7 else f"C{i}" for i in range(10)]  # matplotlib's ten; its grey would look unlabelled
 MARKS = "os^DvPX"  # with ten colours: 70 classes look different
 LEGEND = 40  # classes named beside the map
 TITLES = {"tsne": "t-SNE: who is next to whom", "pca": "principal components"}
@@ -66,7 +66,8 @@ def files(folder: Path) -> list[str]:
 
 def complete(folder: Path) -> bool:
     """True if everything that a run leaves of its encoder is there; the curve may have had nothing to show."""
-    return all((folder / name).exists() for name in FILES if "curve" not in name)
+    needed = ["represent/summary.json", *(name for name in FILES if "curve" not in name)]
+    return all((folder / name).exists() for name in needed)
 
 
 def _png(figure: Figure) -> bytes:
@@ -89,7 +90,7 @@ def curve_picture(metrics: dict[str, list[list[float]]]) -> bytes:
         figure = metric_panels({name: metrics[name] for name in METRICS if name in metrics})
         for axes in figure.axes:
             if axes.get_title(loc="left") in ("spread", "rank"):
-                axes.set_ylim(bottom=0)
+                axes.set_ylim(0, 1.1 * max(axes.get_ylim()))
     return _png(figure)
 
 

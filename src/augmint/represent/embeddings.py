@@ -11,7 +11,6 @@ feature         fixed_size_list<float32>, of length 1
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,11 +100,12 @@ def _group(shown: Shown, places: Tensor, vectors: Tensor) -> pa.Table:
 
 def read(path: Path) -> Iterator[Tensor]:
     """The features of a file that `write` stored, float32 [n, D] of one row group after another."""
-    with suppress(OSError), pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(GROUP, columns=["feature"]):
-            yield vectors(batch.column("feature"))
-        return
-    raise InputError(f"cannot read {path}; delete it and give the same command again")
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(GROUP, columns=["feature"]):
+                yield vectors(batch.column("feature"))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {path}: {error}; delete it and give the same command again") from error
 
 
 def at(path: Path, places: Tensor) -> Tensor:

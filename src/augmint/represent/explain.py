@@ -1,14 +1,15 @@
 """What an encoder has learnt, in numbers and in files of RUN/represent/.
 
-    explained = explain(encoder, Shown(table, pool, few, val), features, folder, seed=0)
-    explained.facts                                       # also folder/summary.json, written by whoever draws, last
+    sheet = explain(encoder, Shown(table, pool, few, val), features, folder, seen=600_000, seed=0)
 
-    embeddings.parquet    the features of all images that may be seen
+    embeddings.parquet    the features of all images that may be shown
     map.parquet           up to 2,000 of them in two dimensions
+    summary.json          spread, rank, what the few labels are worth on these features
 
-`explained.sheet` holds images with their nearest neighbours, to be drawn by the room `report`.
+The sheet holds images with their nearest neighbours, to be drawn by the room `report`.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,29 +42,26 @@ class Sheet:
     why: list[str]  # [R]: why a query is shown, "" for the ordinary ones
 
 
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """Numbers for people and programs, and what is left to draw."""
-
-    facts: dict[str, Any]
-    sheet: Sheet
-
-
-def explain(encoder: Encoder, shown: Shown, features: Features, folder: Path, seed: int) -> Explained:
-    """Measure the encoder and write its Parquet files to `folder`. `features(rows)`: float32 [n, D] of the table."""
+def explain(encoder: Encoder, shown: Shown, features: Features, folder: Path, seen: int, seed: int) -> Sheet:
+    """Measure the encoder and write its files to `folder`. `features(rows)`: float32 [n, D] of the table; `seen`: how
+    many images its training saw."""
     stored = folder / "embeddings.parquet"
     embeddings.write(stored, shown, features)
-    places = map.sample(shown.labels, seed)
+    places = map.sample(shown.labels, torch.isin(shown.rows, shown.few), seed)
     some = embeddings.at(stored, places)
     facts = {
         "schema": SCHEMA,
         "images": len(shown.pool),
+        "seen": seen,
+        "seconds": encoder.seconds,
+        "images_per_second": seen / max(encoder.seconds, 1e-3),
         "size": encoder.network.features,
         **health(encoder, shown),
         **worth(shown, features),
         "map": _map(folder / "map.parquet", shown, places, some, seed),
     }
-    return Explained(facts, _sheet(shown, stored, places, some, seed))
+    atomic_write(folder / "summary.json", json.dumps(facts, indent=1))
+    return _sheet(shown, stored, places, some, seed)
 
 
 def health(encoder: Encoder, shown: Shown) -> dict[str, Any]:

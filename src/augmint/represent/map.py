@@ -1,6 +1,6 @@
 """Features in two dimensions: principal components always, t-SNE of up to 2,000 images beside them.
 
-places = sample(labels, seed=0)                      # which images, labelled and unlabelled
+places = sample(labels, few, seed=0)                      # which images, labelled and unlabelled
 flat = principal(features[places])                   # float32 [n, 2]
 clusters = tsne(features[places], flat, seed=0)      # float32 [n, 2], None for fewer than 10 images
 """
@@ -19,14 +19,17 @@ STEPS = 500  # half of scikit-learn's default: 4 s of one core for 2,000 points
 PERPLEXITY = 30.0
 
 
-def sample(labels: Tensor, seed: int, limit: int = POINTS) -> Tensor:
-    """int64, sorted: up to `limit` places of `labels` (int64 [N], -1 = unlabelled): up to half of them labelled, every
-    class in turn, the others unlabelled at random; each kind takes what the other leaves."""
+def sample(labels: Tensor, few: Tensor, seed: int, limit: int = POINTS) -> Tensor:
+    """int64, sorted: up to `limit` places of `labels` (int64 [N], -1 = unlabelled): up to half of them labelled, those
+    that are also `few` (bool [N]) first and every class in turn, the others unlabelled at random; each kind takes what
+    the other leaves."""
     known, rest = (torch.nonzero(mask)[:, 0] for mask in (labels >= 0, labels < 0))
-    count = min(len(known), max(limit // 2, limit - len(rest)))
-    known = known[stratified(labels[known], count, seed, "map/labelled")]
-    rest = rest[permutation(len(rest), seed, "map/unlabelled")[: limit - count]]
-    return torch.cat([known, rest]).sort().values
+    left = count = min(len(known), max(limit // 2, limit - len(rest)))
+    chosen = [rest[permutation(len(rest), seed, "map/unlabelled")[: limit - count]]]
+    for kind in (known[few[known]], known[~few[known]]):
+        chosen.append(kind[stratified(labels[kind], left, seed, "map/labelled")])
+        left -= len(chosen[-1])
+    return torch.cat(chosen).sort().values
 
 
 def principal(features: Tensor) -> tuple[Tensor, float]:

@@ -50,7 +50,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], bool]:
     if path.suffix in PICKLES:
         raise InputError(
             f"{path} may execute code when it is loaded; convert it where you trust it: "
-            "safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')"
+            "safetensors.torch.save_file of what torch.load answers with weights_only=True"
         )
     try:
         with safe_open(path, framework="pt") as file:
