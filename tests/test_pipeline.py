@@ -220,7 +220,7 @@ def test_the_representation_explains_itself(tmp_path: Path) -> None:
     facts = json.loads(augmint("represent", folder, "--json").stdout)
     assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing is done twice
     assert facts["labels"] == 30 and facts["judge"] == "val" and facts["collapsed"] is False
-    assert all(Path(name).stat().st_size > 0 for name in facts["files"]) and len(facts["files"]) == 5
+    assert all(Path(name).stat().st_size > 0 for name in facts["files"]) and len(facts["files"]) == 6
 
 
 @pytest.mark.parametrize("classes", [1, 30])

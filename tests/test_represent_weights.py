@@ -1,6 +1,7 @@
 """Weights from elsewhere and for elsewhere, and torchvision's outputs for the same weights (golden/backbones.npz)."""
 
 import importlib.util
+import json
 import re
 import sys
 import types
@@ -41,13 +42,14 @@ def encoder(form: Form) -> Encoder:
     return Encoder(form, network.eval(), None, CPU, Whitening.fit(hidden, 1.0))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_it_computes_what_torchvision_computes(name: str) -> None:
+@pytest.mark.parametrize(("name", "side", "stem"), [("resnet18", 128, 0), ("resnet50", 128, 0), ("small", 25, 1)])
+def test_it_computes_what_torchvision_and_timm_compute(name: str, side: int, stem: int) -> None:
     made = formula()
-    network = backbone(name, (3, 128, 128), 64, "imagenet").double().train()
+    kind = "resnet18" if stem else name
+    network = backbone(kind, (3, side, side), 64, ("imagenet", "small")[stem]).double().train()
     made.fill(network)
     with torch.no_grad():
-        found = network(made.images().double())
+        found = network(made.images(side).double())
     np.testing.assert_allclose(found.numpy(), np.load(GOLDEN / "backbones.npz")[name], rtol=1e-4, atol=1e-5)
 
 
@@ -115,6 +117,69 @@ def test_exported_weights_have_torchvisions_names_and_say_how_to_use_them(tmp_pa
     hidden = network.eval()(images.float() / 255) - found["whitening.mean"]
     features = nn.functional.normalize(hidden @ found["whitening.matrix"], dim=1)
     torch.testing.assert_close(features, made.features(images), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("peer", "name", "stem"),
+    [
+        ("torchvision resnet18", "resnet18", "imagenet"),
+        ("torchvision resnet50", "resnet50", "imagenet"),
+        ("timm resnet18", "resnet18", "small"),
+    ],
+)
+def test_exported_names_and_shapes_are_those_of_the_peer(tmp_path: Path, peer: str, name: str, stem: str) -> None:
+    made = encoder(replace(RGB, backbone=name, stem=stem))
+    weights.export(made, tmp_path / "encoder.safetensors")
+    found = {key: list(value.shape) for key, value in load_file(tmp_path / "encoder.safetensors").items()}
+    size = made.network.features
+    assert found.pop("whitening.mean") == [size] and found.pop("whitening.matrix") == [size, size]
+    wanted = json.loads((GOLDEN / "names.json").read_text())[peer]
+    if stem == "small":  # docs/encoder.md replaces the first convolution
+        assert wanted.pop("conv1.weight") == [64, 3, 7, 7] and found.pop("conv1.weight") == [64, 3, 3, 3]
+    assert found == wanted
+
+
+def test_an_exported_encoder_can_be_started_from(tmp_path: Path) -> None:
+    made = encoder(replace(RGB, width=8))
+    made.network.mean.fill_(0.3)
+    weights.export(made, tmp_path / "encoder.safetensors")
+    network, _ = build(replace(RGB, width=8))
+    weights.start(network, replace(RGB, width=8), tmp_path / "encoder.safetensors", CPU)
+    for name, value in made.network.state_dict().items():
+        assert torch.equal(network.state_dict()[name], value), name
+
+
+def test_a_program_is_a_copy(tmp_path: Path) -> None:
+    made = encoder(Form("resnet8", (1, 16, 16), 8, "auto", 0, 8))
+    made = replace(made, network=made.network.to("meta"))  # a device that is not the CPU
+    with pytest.raises(NotImplementedError):  # no data to copy from there
+        weights.export(made, tmp_path / "encoder.pt2")
+    assert next(made.network.parameters()).device.type == "meta"
+
+
+def test_timms_names_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model(nn.Module):
+        num_features = 4
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.stem(x).mean((2, 3))
+
+    fake = types.ModuleType("timm")
+    fake.create_model = lambda *_, **__: Model()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "timm", fake)
+    form = Form("timm:any", (3, 8, 8), 64, "auto", 0, 8)
+    made = encoder(form)
+    weights.export(made, tmp_path / "encoder.safetensors")
+    kept = {name: v for name, v in load_file(tmp_path / "encoder.safetensors").items() if "whitening" not in name}
+    Model().load_state_dict(kept)  # strictly
+    network, _ = build(form)
+    weights.start(network, form, tmp_path / "encoder.safetensors", CPU)
+    images = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(network.eval()(images), made.network(images))
 
 
 def test_timm_is_asked_for_the_model_and_named_when_missing(monkeypatch: pytest.MonkeyPatch) -> None:

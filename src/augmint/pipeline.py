@@ -114,6 +114,9 @@ class Pipeline:
 
     def represent(self) -> dict[str, Any]:
         """The representation alone: the encoder, what it sees and what it is worth, in represent/."""
+        program = self.run_dir.folder / "encoder.pt2"
+        if not program.exists() and not self.settings.represent.backbone.startswith("timm:"):  # timm loads its own
+            weights.export(self.encoder, program)
         return self._explain(lambda rows: self.encoder.features(self.table.take(rows)))
 
     def _seen(self, rows: Tensor) -> Tensor:

@@ -35,11 +35,13 @@ TENS = [DARK if i == 7 else f"C{i}" for i in range(10)]  # matplotlib's ten; its
 MARKS = "os^DvPX"  # with ten colours: 70 classes look different
 LEGEND = 40  # classes named beside the map
 TITLES = {"tsne": "t-SNE: who is next to whom", "pca": "principal components"}
+OPTIONAL = ("represent/curve.png", "encoder.pt2")
 METRICS = ("loss", "spread", "rank", "knn")
 HEAD = "nearest neighbours: cosine, class if its label may be used"
 MARGIN, TILE, LINE, LARGEST = 118, 72, 12, 96  # of the sheet of neighbours, in pixels
 FILES = {
-    "encoder.safetensors": "the encoder, for timm, torchvision and plain torch (docs/encoder.md)",
+    "encoder.safetensors": "the encoder's weights, for torchvision and timm (docs/encoder.md)",
+    "encoder.pt2": "the encoder as a program, for plain torch",
     "represent/embeddings.parquet": "features of all images, with the labels that may be used",
     "represent/map.png": "the images in two dimensions (coordinates: map.parquet)",
     "represent/neighbours.png": "images and what the encoder finds most alike",
@@ -65,8 +67,8 @@ def files(folder: Path) -> list[str]:
 
 
 def complete(folder: Path) -> bool:
-    """True if everything that a run leaves of its encoder is there; the curve may have had nothing to show."""
-    needed = ["represent/summary.json", *(name for name in FILES if "curve" not in name)]
+    """True if everything that every run leaves of its encoder is there."""
+    needed = ["represent/summary.json", *(name for name in FILES if name not in OPTIONAL)]
     return all((folder / name).exists() for name in needed)
 
 

@@ -7,8 +7,10 @@
 docs/encoder.md shows how either is loaded in three lines.
 """
 
+import copy
 import json
 import os
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,11 +21,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from augmint.errors import InputError
-from augmint.networks.backbones import Backbone
+from augmint.networks.backbones import Backbone, Timm
 from augmint.represent.encoder import KIND, Encoder, Form
 from augmint.train import Compute
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std that published weights expect
+WHITENING, OURS = "whitening.", "network."  # before names that torchvision and timm do not know
 PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"}
 
 
@@ -32,9 +35,9 @@ def start(network: Backbone, form: Form, path: Path, compute: Compute) -> None:
 
     InputError if the file is a pickle, damaged, or of another network.
     """
-    tensors, ours = _read(path)
-    if not ours:
-        _fill(network, tensors, path)
+    tensors, header = _read(path)
+    if f'"{KIND}"' not in header.get("tree", ""):
+        _fill(network, tensors, header, path)
         return
     found = Encoder.load(path, compute)
     same = ("backbone", "shape", "width", "stem")
@@ -45,8 +48,8 @@ def start(network: Backbone, form: Form, path: Path, compute: Compute) -> None:
     network.load_state_dict(found.network.state_dict())
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """All tensors of a safetensors file, and whether `Encoder.save` wrote it."""
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file, and its header."""
     if path.suffix in PICKLES:
         raise InputError(
             f"{path} may execute code when it is loaded; convert it where you trust it: "
@@ -54,20 +57,23 @@ def _read(path: Path) -> tuple[dict[str, Tensor], bool]:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            tree = (file.metadata() or {}).get("tree", "")
-            return {name: file.get_tensor(name) for name in file.keys()}, f'"{KIND}"' in tree  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read weights {path}: {error}; give a .safetensors file") from error
 
 
-def _fill(network: Backbone, tensors: dict[str, Tensor], path: Path) -> None:
-    """Weights of torchvision's names without the classifier; for grey images the first kernels are summed over RGB."""
-    given = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
+def _fill(network: Backbone, tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:
+    """Weights of torchvision's names without the classifier, in ImageNet's scaling or that which `export` noted in the
+    header; for grey images the first kernels are summed over RGB."""
+    given = {name: value for name, value in tensors.items() if not name.startswith(("fc.", WHITENING))}
     channels = len(network.mean)
-    mean, std = (torch.tensor(values)[:, None, None] for values in IMAGENET)
+    scaling = [json.loads(header[name]) for name in ("mean", "std")] if {"mean", "std"} <= set(header) else IMAGENET
+    mean, std = (torch.tensor(values)[:, None, None] for values in scaling)
     first = given.get("conv1.weight")
     if channels == 1 and first is not None and first.ndim == 4 and first.shape[1] == 3:
         given["conv1.weight"], mean, std = first.sum(1, keepdim=True), mean.mean(0, True), std.mean(0, True)
+    if isinstance(network, Timm):
+        given = {OURS + name: value for name, value in given.items()}
     wanted = network.state_dict()
     given |= {"mean": mean, "std": std}
     given = {**{name: v for name, v in wanted.items() if name.endswith("num_batches_tracked")}, **given}
@@ -110,14 +116,18 @@ def export(encoder: Encoder, path: Path) -> None:
 def _weights(encoder: Encoder, path: Path) -> None:
     state = encoder.network.state_dict()
     mean, std = (state.pop(name).flatten().tolist() for name in ("mean", "std"))
-    state |= {"whitening.mean": encoder.whitening.mean, "whitening.matrix": encoder.whitening.matrix}
+    if isinstance(encoder.network, Timm):
+        state = {name.removeprefix(OURS): value for name, value in state.items()}
+    state |= {f"{WHITENING}mean": encoder.whitening.mean, f"{WHITENING}matrix": encoder.whitening.matrix}
     facts = {**asdict(encoder.form), "mean": mean, "std": std}
     header = {"format": "pt", **{name: json.dumps(value) for name, value in facts.items()}}
     save_file({name: value.cpu().contiguous() for name, value in state.items()}, path, header)
 
 
 def _program(encoder: Encoder, path: Path) -> None:
-    whole = Whole(encoder).cpu().eval()
+    whole = copy.deepcopy(Whole(encoder)).cpu().eval()  # the encoder itself stays where it computes
     example = torch.zeros(2, *encoder.form.shape)
     batch = torch.export.Dim("batch", min=1)
-    torch.export.save(torch.export.export(whole, (example,), dynamic_shapes=({0: batch},)), path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of torch about its own packing of weights
+        torch.export.save(torch.export.export(whole, (example,), dynamic_shapes=({0: batch},)), path)
