@@ -2,11 +2,11 @@
 
     python benchmarks/large.py [--images 200000] [--limit 2] [--folder DIR]
 
-Makes the images (JPEG in Parquet shards). Then processes that may hold `--limit` GiB of data each (RLIMIT_DATA, which
-does not count pages of a file map): one decodes and is killed by SIGKILL on the way; one goes on, learns an encoder and
-writes the features of all images; one does that with a resident table, and must fail. At last, without a limit, both
-forms are read and trained on in turns (process CPU time on one thread, median over rounds, the data in the page cache),
-and threads and processes decode the same pictures (wall time). Writes benchmarks/results/large.json.
+Makes the images (JPEG in Parquet shards of 10,000, all alike). Then processes that may hold `--limit` GiB of data each
+(RLIMIT_DATA, which does not count pages of a file map): one decodes and is killed by SIGKILL on the way; one goes on,
+learns an encoder and writes the features of all images; one does that with a resident table, and must fail. At last,
+without a limit, both forms are read and trained on in turns (process CPU time on one thread, median over rounds, the
+data in the page cache), and threads and processes decode the same pictures (wall time). Writes results/large.json.
 """
 
 import argparse
@@ -48,12 +48,10 @@ from augmint.train.compute import cores
 from augmint.train.progress import ProgressOut
 
 SIDE, SHARD, GiB = 64, 10_000, 2**30
-ENCODER = RepresentSettings(width=8, batch=64, images=4096, latent=32, decoder_width=8)
+ENCODER = RepresentSettings(width=8, batch=64, images=2048, latent=32, decoder_width=8)
 MAPPED, RESIDENT = DataSettings(), DataSettings(resident=1e9)
+ALLOCATOR = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # its own reserves a GiB of addresses, which RLIMIT_DATA counts
 Facts = dict[str, Any]
-
-
-# --- the images -----------------------------------------------------------------------------------
 
 
 def jpeg(seed: int) -> bytes:
@@ -64,22 +62,21 @@ def jpeg(seed: int) -> bytes:
     return out.getvalue()
 
 
-def write_shard(path: Path, first: int, count: int) -> None:
-    """Pictures first … first + count - 1."""
-    images = [{"bytes": jpeg(i), "path": f"{i}.jpg"} for i in range(first, first + count)]
-    pq.write_table(pa.table({"image": images, "label": [i % 10 for i in range(first, first + count)]}), path)
+def write_shard(path: Path, count: int) -> None:
+    """Pictures 0 … count - 1."""
+    images = [{"bytes": jpeg(i), "path": f"{i}.jpg"} for i in range(count)]
+    pq.write_table(pa.table({"image": images, "label": [i % 10 for i in range(count)]}), path)
 
 
 def generate(folder: Path, count: int) -> None:
-    """All shards, one process a core."""
+    """All shards: the first written, the others its copies."""
     folder.mkdir()
-    firsts = range(0, count, SHARD)
-    paths = [folder / f"{first:07d}.parquet" for first in firsts]
-    with ProcessPoolExecutor(cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(write_shard, paths, firsts, [min(SHARD, count - first) for first in firsts]))
-
-
-# --- what a process of its own does ---------------------------------------------------------------
+    for first in range(0, count, SHARD):
+        path, number = folder / f"{first:07d}.parquet", min(SHARD, count - first)
+        if first and number == SHARD:
+            shutil.copy(folder / f"{0:07d}.parquet", path)
+        else:
+            write_shard(path, number)
 
 
 class Memory(threading.Thread):
@@ -140,8 +137,8 @@ def compare(source: Path, rounds: int) -> Facts:
     tables = {"resident": load(source, RESIDENT)}
     found: Facts = {"resident_peak_data": memory.peak["VmData"]}
     tables["mapped"] = load(source, DataSettings(resident=0))  # which also puts it into the page cache
-    compute, short = Compute.choose("cpu", "fp32"), ENCODER.model_copy(update={"images": 512})
-    some = torch.randperm(len(tables["mapped"]), generator=torch.Generator().manual_seed(1))[:10_000]
+    compute, short = Compute.choose("cpu", "fp32"), ENCODER.model_copy(update={"images": 256})
+    some = torch.randperm(len(tables["mapped"]), generator=torch.Generator().manual_seed(1))[:5000]
 
     def read(table: ImageTable) -> None:
         for part in torch.split(some, 256):
@@ -191,7 +188,7 @@ def child(kind: str, source: Path, limit: int) -> Facts:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     torch.set_num_threads(1)
     if kind == "compare":
-        return {**compare(source, 4), "decoders": decoders()}
+        return {**compare(source, 3), "decoders": decoders()}
     if kind == "mapped":
         return whole(source, MAPPED, source.parent)
     try:
@@ -200,12 +197,9 @@ def child(kind: str, source: Path, limit: int) -> Facts:
         return {"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
 
 
-# --- the whole ------------------------------------------------------------------------------------
-
-
 def start(kind: str, source: Path, limit: int) -> subprocess.Popen[str]:
     """A process for one of the parts."""
-    environment = {**os.environ, "AUGMINT_CACHE": str(source.parent / "cache")}
+    environment = {**os.environ, "AUGMINT_CACHE": str(source.parent / "cache"), **ALLOCATOR}
     command = [sys.executable, __file__, "--child", kind, "--folder", str(source), "--limit", str(limit / GiB)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -237,7 +231,7 @@ def measure(folder: Path, images: int, limit: int) -> Facts:
     """Everything, in order."""
     source = folder / "shards"
     generate(source, images)
-    rows = killed(source, limit, images // 5)
+    rows = killed(source, limit, images // 10)
     mapped = result(start("mapped", source, limit))
     resident = result(start("resident", source, limit))
     return {

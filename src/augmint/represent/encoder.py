@@ -80,14 +80,13 @@ class Encoder:
     def hidden(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
         """What the network itself answers, before whitening: float32 [N, D] on the CPU, of any length."""
         self.network.eval()
-        found = [torch.empty(0, self.network.features)]
+        found = torch.empty(len(images), self.network.features)
         for start in range(0, len(images), batch):
             rows = torch.arange(start, min(start + batch, len(images)))
             part = images.gather(rows) if isinstance(images, ImageTable) else images[rows]
             with self.compute.autocast():
-                out = self.network(part.to(self.compute.device).float() / 255)
-            found.append(out.float().cpu())
-        return torch.cat(found)
+                found[rows] = self.network(part.to(self.compute.device).float() / 255).float().cpu()
+        return found
 
     @torch.no_grad()
     def decode(self, features: Tensor, batch: int = 1024) -> Tensor:
