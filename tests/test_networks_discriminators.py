@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from augmint.errors import UsageError
-from augmint.networks import discriminators as d
+from augmint.networks import judges as d
 from augmint.networks.average import Average
 from augmint.networks.initialise import initialise
 

@@ -72,6 +72,14 @@ class RepresentSettings(Strict):
     compile: Literal["auto", "off", "on", "graphs", "tune"] = "auto"  # see train/compiler.py; auto: on a GPU
 
 
+class ContrastSettings(Strict):
+    """What the contrastive discriminator learns from (Jeong & Shin, ICLR 2021)."""
+
+    views: str = "simclr"  # name of a policy: what every image that D sees undergoes
+    temperature: float = Field(0.1, gt=0)
+    weight: NonNegative = 1.0  # of the generated images' contrastive term
+
+
 class ImageGeneratorSettings(Strict):
     """Images → conditional image generator (SYSTEM 4 and 5)."""
 
@@ -82,19 +90,25 @@ class ImageGeneratorSettings(Strict):
     latent: Positive = 128
     images: Positive = 160_000
     batch: Positive = 64
-    discriminators: tuple[Literal["image", "pair", "siamese", "projection"], ...] = ("pair", "image")
+    discriminators: tuple[Literal["image", "pair", "siamese", "projection", "contrastive"], ...] = ("pair", "image")
+    contrast: ContrastSettings = ContrastSettings()  # of the discriminator "contrastive"
+    trunk: Literal["own", "encoder"] = "own"  # what the discriminator "projection" stands on
+    condition: Literal["none", "cluster", "class"] = "none"  # what G is told of a child besides parent and noise
+    clusters: Positive = 20  # of the representation, by k-means: for condition=cluster and farthest=other
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"
     lambda_: NonNegative = 0.02  # weight of the adversarial term in G's objective
     beta: NonNegative = 0.0  # weight of the constraint on D
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0  # the margin is 1 - delta
-    farthest: Literal["generated", "uniform", "farthest", "semi_hard"] = "semi_hard"
+    farthest: Literal["generated", "uniform", "farthest", "semi_hard", "other"] = "semi_hard"
     reconstruction: NonNegative = 1.0  # of a real neighbour from the parent and the neighbour's code
     prior: NonNegative = 0.004  # how closely those codes have to follow N(0, 1), within the reconstruction term
     warm_up: Fraction = 0.2  # share of the training before D takes part (none without reconstruction)
     consistency: NonNegative = 0.0  # the noise has to be found again in the child
     diversity: NonNegative = 0.05  # children of one parent have to differ as much as real neighbours do
     augment: NonNegative = 1.0  # strength of what D's images undergo
+    adaptive: Fraction = 0.0  # ADA: undergo it as often as keeps the mean sign of D's real logits here (0.6); 0: always
+    adaptive_images: Positive = 20_000  # in which that chance can go from 0 to 1
     neighbours: Positive = 10  # real pairs: an image and one of its nearest in the representation
     spectral_norm: bool = True
     init: Literal["default", "normal002"] = "default"
@@ -108,6 +122,8 @@ class FeatureGeneratorSettings(Strict):
 
     enabled: bool = True
     form: Literal["residual", "noise"] = "residual"  # noise: the article's 128 → 512 → feature size, tanh
+    condition: Literal["none", "cluster", "class"] = "none"  # what G is told of a child besides parent and noise
+    clusters: Positive = 20
     noise: Positive = 128
     hidden: Positive = 512
     images: Positive = 400_000
@@ -118,7 +134,7 @@ class FeatureGeneratorSettings(Strict):
     beta: NonNegative = 0.0
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0
-    farthest: Literal["generated", "uniform", "farthest", "semi_hard"] = "semi_hard"
+    farthest: Literal["generated", "uniform", "farthest", "semi_hard", "other"] = "semi_hard"
     neighbours: Positive = 10
     spectral_norm: bool = True
     init: Literal["default", "normal002"] = "default"

@@ -92,7 +92,7 @@ def _represent(s: Settings, sample: ImageTable, compute: Compute) -> Line:
 def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
     features = torch.randn(len(sample), 128, generator=torch.Generator().manual_seed(0))
     lines = []
-    i, f = s.generate.image, s.generate.feature
+    i, f = s.generate.image.model_copy(update={"trunk": "own"}), s.generate.feature  # there is no encoder yet
     if i.enabled:
         rate = per_image(
             lambda n: train_image_generator(sample, features, i.model_copy(update={"images": n}), compute, s.seed),

@@ -155,9 +155,8 @@ class Pipeline:
         identity = {**self._encoder_identity, "image": settings.model_dump(mode="json")}
 
         def make(stage: StageDir) -> ImageGenerator:
-            return train_image_generator(
-                self.pool_table, self.features, settings, self.compute, self.settings.seed, stage
-            )
+            data = self.pool_table, self.features
+            return train_image_generator(*data, settings, self.compute, self.settings.seed, stage, self.encoder)
 
         return self._stage("generate-image", identity, make, ImageGenerator.load)
 

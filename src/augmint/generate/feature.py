@@ -20,10 +20,12 @@ from augmint.config import FeatureGeneratorSettings
 from augmint.errors import InputError
 from augmint.generate import losses
 from augmint.generate.game import Game, optimiser, update
+from augmint.generate.groups import centres_of, groups_of, one_hot
 from augmint.generate.pairs import choose, neighbours, opposite
 from augmint.networks.average import Average
-from augmint.networks.discriminators import Discriminator, feature_discriminator
+from augmint.networks.discriminators import Discriminator
 from augmint.networks.initialise import initialise
+from augmint.networks.judges import feature_discriminator
 from augmint.seeding import Draws
 from augmint.train import Compute, Plan, StageDir, checkpoint, fit
 
@@ -84,13 +86,15 @@ class Scale(nn.Module):
         return torch.where(self.unit > 0, nn.functional.normalize(raw, dim=1), raw)
 
 
-def _build(features: int, settings: FeatureGeneratorSettings, seed: int) -> tuple[nn.Module, nn.ModuleList]:
+def _build(
+    features: int, settings: FeatureGeneratorSettings, seed: int, groups: int
+) -> tuple[nn.Module, nn.ModuleList]:
     """G and its discriminator with the weights that `seed` stands for."""
     form = Residual if settings.form == "residual" else Noise
-    judge = "feature-pair" if settings.form == "residual" else "feature"
+    judge = "feature-pair" if settings.form == "residual" or groups else "feature"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.key(seed, STREAM, "init"))
-        network = form(features, settings.hidden, settings.noise)
+        network = form(features, settings.hidden, settings.noise + groups)  # told as one more part of the noise
         initialise(network, settings.init)
         made = feature_discriminator(judge, features, settings.hidden, settings.spectral_norm, settings.init)
     return network, nn.ModuleList([made])
@@ -106,20 +110,36 @@ class FeatureGenerator:
     settings: FeatureGeneratorSettings
     compute: Compute
     seconds: float = field(default=0.0)
+    centres: Tensor = field(default_factory=lambda: torch.zeros(0, 0))  # [K, D]: mean of each group that G is told
 
     @torch.inference_mode()
-    def generate(self, features: Tensor, draws: Draws) -> Tensor:
-        """float32 parents [N, D] → float32 [N, D] on the CPU, `draws` (N rows) hold the noise."""
+    def generate(self, features: Tensor, draws: Draws, groups: Tensor | None = None) -> Tensor:
+        """float32 parents [N, D] → float32 [N, D] on the CPU, `draws` (N rows) hold the noise.
+
+        `groups` int64 [N]: of which class or cluster they are to be, if G learnt with `condition`; default the
+        parents', by the nearest mean.
+        """
         parents = self.scale(self._check(features))
-        noise = draws.normal("noise", self.settings.noise).to(self.compute.device)
+        noise = draws.normal("noise", self.settings.noise)
+        if len(self.centres):
+            groups = self.groups_of(features) if groups is None else groups
+            noise = torch.cat([noise, one_hot(groups.cpu(), len(self.centres))], 1)
+        noise = noise.to(self.compute.device)
         return self.scale.undo(self.network(parents, noise)).cpu()
 
     @torch.inference_mode()
     def realness(self, features: Tensor, parents: Tensor) -> Tensor:
         """float32 [N, D] twice → float32 [N] on the CPU: D's logits."""
         self.judges.eval()
-        pair = self.scale(self._check(features)), self.scale(self._check(parents))
+        anchors = self._check(parents)
+        if len(self.centres) and self.settings.form == "noise":
+            anchors = self.centres[self.groups_of(parents)].to(self.compute.device)
+        pair = self.scale(self._check(features)), self.scale(anchors)
         return torch.stack([judge(*pair).float() for judge in self.judges]).mean(0).cpu()
+
+    def groups_of(self, features: Tensor) -> Tensor:
+        """int64 [N]: the group, of those that G is told, whose mean is nearest to each of `features` [N, D]."""
+        return torch.cdist(features.float().cpu(), self.centres).argmin(1)
 
     def _check(self, features: Tensor) -> Tensor:
         size = len(self.scale.mean)
@@ -135,6 +155,7 @@ class FeatureGenerator:
             "kind": "feature-generator",
             "settings": self.settings.model_dump(mode="json"),
             "seconds": self.seconds,
+            "centres": self.centres,
         }
         parts = {"network": self.network, "judges": self.judges, "scale": self.scale}
         checkpoint.save(path, {**facts, **{name: part.state_dict() for name, part in parts.items()}})
@@ -147,25 +168,33 @@ class FeatureGenerator:
             raise InputError(f"{path} holds no feature generator; delete it to compute it again")
         settings = FeatureGeneratorSettings.model_validate(state["settings"])
         size = len(state["scale"]["mean"])
-        network, judges = _build(size, settings, 0)
+        network, judges = _build(size, settings, 0, len(state["centres"]))
         scale = Scale(torch.zeros(2, size))
         network.load_state_dict(state["network"])
         judges.load_state_dict(state["judges"])
         scale.load_state_dict(state["scale"])
         placed = compute.place(network).eval(), compute.place(judges).eval(), compute.place(scale)
-        return FeatureGenerator(*placed, settings, compute, state["seconds"])
+        return FeatureGenerator(*placed, settings, compute, state["seconds"], state["centres"])
 
 
-class _Trainer:
+class FeatureTrainer:
     """One step of D and one of G, in the form that `fit` calls."""
 
-    def __init__(self, features: Tensor, settings: FeatureGeneratorSettings, compute: Compute, seed: int) -> None:
+    def __init__(
+        self, features: Tensor, labels: Tensor | None, settings: FeatureGeneratorSettings, compute: Compute, seed: int
+    ) -> None:
         self.settings, self.compute = settings, compute
+        name = "cluster" if settings.condition == "none" and settings.farthest == "other" else settings.condition
+        groups = groups_of(name, features, labels, settings.clusters, seed)
+        told = groups is not None and settings.condition != "none"
+        self.centres = centres_of(groups, features.cpu()) if told and groups is not None else torch.zeros(0, 0)
+        self.groups = None if groups is None else groups.to(compute.device)
         self.near = neighbours(features, settings.neighbours).to(compute.device)
         self.scale = compute.place(Scale(features))
         with torch.no_grad():
             self.features = self.scale(features.to(compute.device))
-        network, judges = _build(features.shape[1], settings, seed)
+        self.kinds = self.scale(self.centres.to(compute.device)) if told else self.centres
+        network, judges = _build(features.shape[1], settings, seed, len(self.centres))
         self.network = compute.place(network)
         self.game = Game(settings, cast("list[Discriminator]", list(compute.place(judges))), compute)
         self.optimiser = optimiser(self.network.parameters(), settings.g_optimiser)
@@ -187,14 +216,20 @@ class _Trainer:
         parents = self.features[rows]
         near = self.features[choose(self.near[rows], draws)]
         twins = len(rows) // 2 if s.diversity else 0  # parents that get a second child
+        groups = None if self.groups is None else self.groups[rows]
         noise = torch.cat([draws.normal("noise", s.noise), draws.normal("twin", s.noise)[:twins]])
+        if groups is not None and len(self.centres):
+            noise = torch.cat([noise, one_hot(torch.cat([groups, groups[:twins]]), len(self.centres))], 1)
         with self.compute.autocast():
             made = self.network(torch.cat([parents, parents[:twins]]), noise)
         children, second = made.split([len(parents), twins])
-        far = opposite(s.farthest, parents, draws)
-        mismatched = None if far is None else (near[far], parents)
-        metrics = self.game.d_step((near, parents), (children.detach(), parents), mismatched, draws.step)
-        loss = adversarial = self.game.g_loss((children, parents), (near, parents))
+        far = opposite(s.farthest, parents, draws, groups)
+        real, anchors = near, parents
+        if groups is not None and len(self.centres) and s.form == "noise":  # no parent: the group's mean stands for it
+            real, anchors = parents, self.kinds[groups]
+        mismatched = None if far is None else (real[far], anchors)
+        metrics = self.game.d_step((real, anchors), (children.detach(), anchors), mismatched, draws)
+        loss = adversarial = self.game.g_loss((children, anchors), (real, anchors), draws)
         if twins:
             wanted = (near - parents).abs().mean()
             loss = loss + s.diversity * losses.diversity(children[:twins], second, wanted)
@@ -204,14 +239,19 @@ class _Trainer:
 
 
 def train_feature_generator(
-    features: Tensor, settings: FeatureGeneratorSettings, compute: Compute, seed: int, stage: StageDir | None = None
+    features: Tensor,
+    settings: FeatureGeneratorSettings,
+    compute: Compute,
+    seed: int,
+    stage: StageDir | None = None,
+    labels: Tensor | None = None,
 ) -> FeatureGenerator:
-    """Train on `features` float [N, D]; real pairs are neighbours in them.
+    """Train on `features` float [N, D]; real pairs are neighbours in them. `labels` [N]: for condition=class alone.
 
     InputError if there are fewer than 2, Diverged if a loss or weight is no longer finite.
     """
-    trainer = _Trainer(features.float(), settings, compute, seed)
+    trainer = FeatureTrainer(features.float(), labels, settings, compute, seed)
     plan = Plan(settings.images, min(settings.batch, len(features)), seed, STREAM, compute.device)
     seconds = fit(trainer.step, len(features), plan, trainer.state(), stage)
     judges = trainer.game.judges.eval()
-    return FeatureGenerator(trainer.average.module, judges, trainer.scale, settings, compute, seconds)
+    return FeatureGenerator(trainer.average.module, judges, trainer.scale, settings, compute, seconds, trainer.centres)

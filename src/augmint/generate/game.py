@@ -1,8 +1,8 @@
 """The game of D against G, one optimiser step of each, for images and for features alike.
 
     game = Game(settings, judges, compute)
-    metrics = game.d_step(real=(near, anchors), fake=(children.detach(), anchors), mismatched=None, step=step)
-    loss = game.g_loss(fake=(children, anchors), real=(near, anchors))
+    metrics = game.d_step(real=(near, anchors), fake=(children.detach(), anchors), mismatched=None, draws=draws)
+    loss = game.g_loss(fake=(children, anchors), real=(near, anchors), draws=draws)
 
 A pair is (candidates, anchors). Real and generated candidates pass each discriminator in one call, so that a
 BatchNorm inside it sees both.
@@ -15,9 +15,12 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from augmint.config import OptimiserSettings
-from augmint.generate.losses import d_loss, g_loss, gradient_penalty, log_score
+from augmint.config import ContrastSettings, OptimiserSettings
+from augmint.generate.contrast import Heard, listen, view
+from augmint.generate.losses import d_loss, g_loss, log_score, steepness
+from augmint.networks.contrastive import ContrastiveDiscriminator
 from augmint.networks.discriminators import Discriminator
+from augmint.seeding import Draws
 from augmint.train import Compute
 
 Pair = tuple[Tensor, Tensor]
@@ -70,18 +73,27 @@ def update(module: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer) ->
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Without gradients for the module's own parameters while the block runs."""
-    module.requires_grad_(False)
+    learning = [p for p in module.parameters() if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        module.requires_grad_(True)
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 class Game:
     """The discriminators with their optimiser, and what both sides minimise."""
 
-    def __init__(self, rules: Rules, judges: Sequence[Discriminator], compute: Compute) -> None:
-        self.rules, self.compute = rules, compute
+    def __init__(
+        self,
+        rules: Rules,
+        judges: Sequence[Discriminator],
+        compute: Compute,
+        contrast: ContrastSettings | None = None,
+    ) -> None:
+        self.rules, self.compute, self.contrast = rules, compute, contrast or ContrastSettings()
         self.judges = nn.ModuleList(judges)
         self.optimiser = optimiser(self.judges.parameters(), rules.d_optimiser)
 
@@ -90,43 +102,72 @@ class Game:
         with self.compute.autocast():
             return torch.stack([judge(*pair).float() for judge in self.judges]).mean(0)
 
-    def d_step(self, real: Pair, fake: Pair, mismatched: Pair | None, step: int) -> dict[str, Tensor]:
-        """Better discriminators; `mismatched` counts only for those that look at the anchor."""
-        loss = torch.zeros((), device=real[0].device)
+    def d_step(self, real: Pair, fake: Pair, mismatched: Pair | None, draws: Draws) -> dict[str, Tensor]:
+        """Better discriminators; `mismatched` counts only for those that look at the anchor.
+
+        The metric `d_sign` is the mean sign of the logits of real images: near 1, D knows them by heart.
+        """
+        rules, loss = self.rules, torch.zeros((), device=real[0].device)
         seen: dict[str, list[Tensor]] = {"d_real": [], "d_fake": [], "d_mismatched": []}
-        penalised = self.rules.beta > 0 and self.rules.constraint == "gradient_penalty" and step % LAZY == 0
+        signs = []
+        penalised = rules.beta > 0 and rules.constraint == "gradient_penalty" and draws.step % LAZY == 0
         for judge in self.judges:
-            parts = [real, fake] + ([mismatched] if mismatched is not None and judge.pairs else [])
-            candidates = torch.cat([p[0] for p in parts]).requires_grad_(penalised)
-            with self.compute.autocast():
-                logits = judge(candidates, torch.cat([p[1] for p in parts])).float()
-            on_real, on_fake, *rest = logits.split([len(p[0]) for p in parts])
-            loss = loss + d_loss(self.rules.loss, on_real, on_fake, rest[0] if rest else None, self.rules.delta)
-            if penalised:  # R1 and R2 in one: the mean over both halves is half of each
-                both = len(real[0]) + len(fake[0])
-                loss = loss + 2 * LAZY * self.rules.beta * gradient_penalty(logits[:both], candidates)
-            if self.rules.constraint == "log_score":
-                loss = loss + self.rules.beta * log_score(on_fake)
-            for name, part in zip(seen, (on_real, on_fake, *rest), strict=False):
-                seen[name].append(part.detach().mean())
+            heard = self._listen(judge, real, fake, mismatched if judge.pairs else None, draws, penalised)
+            loss = loss + d_loss(rules.loss, heard.real, heard.fake, heard.mismatched, rules.delta) + heard.extra
+            if penalised:
+                loss = loss + LAZY * rules.beta * slopes(heard)
+            if rules.constraint == "log_score":
+                loss = loss + rules.beta * log_score(heard.fake)
+            for name, part in zip(seen, (heard.real, heard.fake, heard.mismatched), strict=True):
+                if part is not None:
+                    seen[name].append(part.detach().mean())
+            signs.append(heard.real.detach().sign().mean())
         norm = update(self.judges, loss, self.optimiser)
         metrics = {name: torch.stack(parts).mean() for name, parts in seen.items() if parts}
-        return {"d_loss": loss.detach(), **metrics, "d_gradient": norm}
+        return {"d_loss": loss.detach(), **metrics, "d_sign": torch.stack(signs).mean(), "d_gradient": norm}
 
-    def g_loss(self, fake: Pair, real: Pair) -> Tensor:
+    def _listen(
+        self, judge: nn.Module, real: Pair, fake: Pair, mismatched: Pair | None, draws: Draws, slope: bool
+    ) -> Heard:
+        """The logits of one discriminator in its own step; its inputs require gradients if `slope`."""
+        if isinstance(judge, ContrastiveDiscriminator):
+            return listen(judge, real[0], fake[0], draws, self.contrast, self.compute, slope)
+        parts = [real, fake] + ([] if mismatched is None else [mismatched])
+        candidates = torch.cat([p[0] for p in parts]).requires_grad_(slope)
+        with self.compute.autocast():
+            logits = judge(candidates, torch.cat([p[1] for p in parts])).float()
+        on_real, on_fake, *rest = logits.split([len(p[0]) for p in parts])
+        return Heard(
+            on_real, on_fake, rest[0] if rest else None, torch.zeros((), device=logits.device), candidates, logits
+        )
+
+    def g_loss(self, fake: Pair, real: Pair, draws: Draws) -> Tensor:
         """λ × the adversarial term of G's objective, and its constraint; gradients reach `fake` alone."""
         loss = torch.zeros((), device=fake[0].device)
         with frozen(self.judges):
             for judge in self.judges:
-                parts = (real, fake)
-                with self.compute.autocast():
-                    if self.rules.loss in ("relativistic", "margin"):
-                        logits = judge(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])).float()
-                        on_real, on_fake = logits.split([len(p[0]) for p in parts])
-                    else:
-                        on_fake = judge(*fake).float()
-                        on_real = on_fake.detach()
+                on_real, on_fake = self._appeal(judge, real, fake, draws)
                 loss = loss + self.rules.lambda_ * g_loss(self.rules.loss, on_fake, on_real.detach(), self.rules.delta)
                 if self.rules.constraint == "log_score":
                     loss = loss + self.rules.beta * log_score(on_fake)
         return loss / len(self.judges)
+
+    def _appeal(self, judge: nn.Module, real: Pair, fake: Pair, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Logits of real and generated candidates in G's step; real ones only where they matter."""
+        if isinstance(judge, ContrastiveDiscriminator):
+            shown = [view(p[0], draws.fork(f"contrast/{i}"), self.contrast.views) for i, p in enumerate((real, fake))]
+            real, fake = (shown[0], real[1]), (shown[1], fake[1])
+        both = self.rules.loss in ("relativistic", "margin") or cast(Discriminator, judge).mixes
+        with self.compute.autocast():
+            if not both:
+                logits = judge(*fake).float()
+                return logits.detach(), logits
+            logits = judge(torch.cat([real[0], fake[0]]), torch.cat([real[1], fake[1]])).float()
+        return logits[: len(real[0])], logits[len(real[0]) :]
+
+
+def slopes(heard: Heard) -> Tensor:
+    """R1 + R2: the gradient penalty of the real inputs and that of the generated ones, each a mean over its own."""
+    real, fake = len(heard.real), len(heard.fake)
+    (slope,) = torch.autograd.grad(heard.through[: real + fake].sum(), heard.inputs, create_graph=True)
+    return steepness(slope[:real]) + steepness(slope[real : real + fake])

@@ -80,7 +80,12 @@ def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
     `inputs` [N, …] must require gradients and have led to `logits` [N]. The result is differentiable.
     """
     (slope,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
-    return slope.float().flatten(1).square().sum(1).mean() / 2
+    return steepness(slope)
+
+
+def steepness(slopes: Tensor) -> Tensor:
+    """½ E‖∇‖² of slopes [N, …]."""
+    return slopes.float().flatten(1).square().sum(1).mean() / 2
 
 
 def diversity(one: Tensor, other: Tensor, wanted: Tensor) -> Tensor:

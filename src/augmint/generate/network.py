@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from augmint.generate.groups import one_hot
 from augmint.networks.codec import Decoder, ImageEncoder, Shape
 
 
@@ -23,14 +24,25 @@ def _mlp(inner: int, hidden: int, outer: int) -> nn.Sequential:
 
 
 class ImageGeneratorNetwork(nn.Module):
-    """parents float 0 … 1 [N, C, H, W], noise [N, noise] → children float 0 … 1 [N, C, H, W]."""
+    """parents float 0 … 1 [N, C, H, W], noise [N, noise] → children float 0 … 1 [N, C, H, W].
 
-    def __init__(self, shape: Shape, width: int, latent: int, noise: int) -> None:
+    With `groups` it is told the class or cluster of the child, int64 [N]; if not, the parent's, which it guesses from
+    the bottleneck.
+    """
+
+    def __init__(self, shape: Shape, width: int, latent: int, noise: int, groups: int = 0) -> None:
         super().__init__()
+        self.groups = groups
         self.encoder = ImageEncoder(shape, width, latent)
         self.coder = _mlp(2 * latent, 2 * latent, 2 * noise)
-        self.walk = _mlp(latent + noise, 2 * latent, latent)
+        self.walk = _mlp(latent + noise + groups, 2 * latent, latent)
         self.decoder = Decoder(shape, width, latent)
+        if groups:
+            self.guess = nn.Linear(latent, groups)
+
+    def told(self, noise: Tensor, groups: Tensor | None) -> Tensor:
+        """What `step` takes: the noise [N, noise], joined with the group [N] that the child is to belong to."""
+        return noise if groups is None else torch.cat([noise, one_hot(groups, self.groups)], 1)
 
     def code(self, parents: Tensor, children: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, float [N, noise] each, of the step between bottlenecks [N, latent] and [N, latent]."""
@@ -41,5 +53,8 @@ class ImageGeneratorNetwork(nn.Module):
         """The bottleneck [N, latent] that the noise [N, noise] leads to from another."""
         return hidden + cast(Tensor, self.walk(torch.cat([hidden, noise.to(hidden.dtype)], 1)))
 
-    def forward(self, parents: Tensor, noise: Tensor) -> Tensor:
-        return cast(Tensor, self.decoder(self.step(self.encoder(parents), noise)))
+    def forward(self, parents: Tensor, noise: Tensor, groups: Tensor | None = None) -> Tensor:
+        hidden = self.encoder(parents)
+        if self.groups and groups is None:
+            groups = self.guess(hidden).argmax(1)
+        return cast(Tensor, self.decoder(self.step(hidden, self.told(noise, groups))))

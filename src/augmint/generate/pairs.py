@@ -12,7 +12,7 @@ from augmint.errors import InputError, UsageError
 from augmint.measure.knn import nearest
 from augmint.seeding import Draws
 
-OPPOSITES = ("generated", "uniform", "farthest", "semi_hard")
+OPPOSITES = ("generated", "uniform", "farthest", "semi_hard", "other")
 NEAR, MIDDLE = 0.25, 0.6  # semi-hard: between these quantiles of the distances in the batch
 
 
@@ -29,12 +29,13 @@ def choose(rows: Tensor, draws: Draws) -> Tensor:
     return rows.gather(1, pick[:, None])[:, 0]
 
 
-def opposite(name: str, features: Tensor, draws: Draws) -> Tensor | None:
+def opposite(name: str, features: Tensor, draws: Draws, groups: Tensor | None = None) -> Tensor | None:
     """int64 [B]: for each row of `features` [B, D] the place in the batch of a real image not to be paired with it.
 
     "uniform": any other, as the article draws it; "farthest": as it describes it; "semi_hard": not so near
     that it could be of the same class, and not so far that D learns nothing from it (after Schroff et al.,
-    FaceNet, CVPR 2015). "generated": None, D sees no mismatched pairs. UsageError lists the names.
+    FaceNet, CVPR 2015); "other": any of another class or cluster, as `groups` int64 [B] say (any other image where all
+    are of one). "generated": None, D sees no mismatched pairs. UsageError lists the names.
     """
     if name not in OPPOSITES:
         raise UsageError(f"farthest {name}: there is no such choice; choose one of {', '.join(OPPOSITES)}")
@@ -44,9 +45,21 @@ def opposite(name: str, features: Tensor, draws: Draws) -> Tensor | None:
     if name == "uniform":
         here = torch.arange(count, device=features.device)
         return (here + 1 + draws.integers("opposite", count - 1)) % count
+    if name == "other":
+        return _of_another(groups, draws, count)
     order = torch.cdist(features, features).argsort(1)
     if name == "farthest":
         return order[:, -1]
     first, last = max(1, int(NEAR * count)), max(2, int(MIDDLE * count))
     pick = draws.integers("opposite", last, low=first)
     return order.gather(1, pick[:, None])[:, 0]
+
+
+def _of_another(groups: Tensor | None, draws: Draws, count: int) -> Tensor:
+    """int64 [B]: a random place of the batch whose group is another one; never the own place."""
+    if groups is None:
+        raise UsageError("farthest=other needs groups: classes or clusters")
+    same = groups[:, None] == groups[None]
+    lots = draws.uniform("opposite", count)  # the highest lot wins; another group outbids the own one
+    itself = torch.eye(count, dtype=torch.bool, device=groups.device)
+    return (lots - same.float() - itself.float()).argmax(1)

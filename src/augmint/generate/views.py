@@ -23,14 +23,39 @@ def _selection(offset: Tensor, side: int) -> Tensor:
     return torch.nn.functional.one_hot(wanted, side).float()
 
 
-def together(images: Sequence[Tensor], draws: Draws, strength: float = 1.0) -> list[Tensor]:
-    """Each of `images`, float [N, C, H, W], shifted and lightened by the same draw per row. Strength 0: unchanged."""
+class Adaptive:
+    """The chance that an image is changed before D sees it: it rises while D is surer of real images than `target`, the
+    mean sign of its logits, and falls otherwise (Karras et al., "Training generative adversarial networks with limited
+    data", NeurIPS 2020, section 3.1, r_t). From 0 to 1 in `images` images."""
+
+    MOST = 0.8  # beyond, G learns the change itself (their section 2.2)
+
+    def __init__(self, target: float, images: int) -> None:
+        self.target, self.images, self.chance = target, images, 0.0
+
+    def heed(self, sign: float, count: int) -> None:
+        """D's step on `count` real images gave their logits this mean sign, −1 … 1."""
+        step = count / self.images if sign > self.target else -count / self.images
+        self.chance = min(max(self.chance + step, 0.0), self.MOST)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"chance": self.chance}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.chance = float(state["chance"])
+
+
+def together(images: Sequence[Tensor], draws: Draws, strength: float = 1.0, chance: float = 1.0) -> list[Tensor]:
+    """Each of `images`, float [N, C, H, W], shifted and lightened by the same draw per row. Strength 0: unchanged.
+    With `chance` below 1 a row is left as it is otherwise."""
     if strength <= 0:
         return list(images)
     height, width = images[0].shape[2:]
     down, right = (round(strength * SHIFT * side) for side in (height, width))
-    rows = _selection(draws.integers("down", down + 1, low=-down), height)[:, None]
-    columns = _selection(draws.integers("right", right + 1, low=-right), width)[:, None].transpose(2, 3)
-    light = draws.uniform("light", low=1 - strength * LIGHT, high=1 + strength * LIGHT)[:, None, None, None]
+    shown = draws.chance("shown", chance).long() if chance < 1 else 1
+    rows = _selection(draws.integers("down", down + 1, low=-down) * shown, height)[:, None]
+    columns = _selection(draws.integers("right", right + 1, low=-right) * shown, width)[:, None].transpose(2, 3)
+    light = draws.uniform("light", low=1 - strength * LIGHT, high=1 + strength * LIGHT)
+    light = (light if chance >= 1 else torch.where(draws.chance("shown", chance), light, 1.0))[:, None, None, None]
     with torch.autocast(rows.device.type, enabled=False):
         return [(rows @ part.float() @ columns) * light for part in images]

@@ -1,24 +1,18 @@
 """Discriminators: is a candidate real, and does it belong to its anchor? Logits, above 0 for real.
 
-    judge = image_discriminator("pair", shape=(1, 28, 28), width=24)
+    judge = PairDiscriminator(shape=(1, 28, 28), width=24)      # by name: networks/judges.py
     logits = judge(images, parents)          # float 0 … 1 [N, C, H, W] twice → float [N]
 
 All are called with candidates and anchors; those with `pairs = False` do not look at the anchors. None of
 them but the article's head has BatchNorm: its logits would depend on what else is in the batch.
 """
 
-from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
-from augmint.errors import UsageError
 from augmint.networks.codec import ImageEncoder, Shape, pyramid
-from augmint.networks.initialise import initialise
-
-GAIN = 10.0  # spectral normalisation leaves so small a slope that logits would hardly leave 0 in a short training
 
 
 class Discriminator(nn.Module):
@@ -26,6 +20,11 @@ class Discriminator(nn.Module):
 
     pairs: bool
     gain = 1.0
+
+    @property
+    def mixes(self) -> bool:
+        """An image's logit depends on its batch: BatchNorm learns its statistics here."""
+        return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training for layer in self.modules())
 
     def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         """float [N], before the gain."""
@@ -35,7 +34,7 @@ class Discriminator(nn.Module):
         return self.gain * self.score(candidates, anchors)
 
 
-def _body(inner: int, shape: Shape, width: int) -> tuple[list[nn.Module], int]:
+def convolutions(inner: int, shape: Shape, width: int) -> tuple[list[nn.Module], int]:
     """Convolutions that halve the image until its side is under 8, then one more; and their output size."""
     sizes = pyramid(shape[1:])
     layers: list[nn.Module] = []
@@ -64,7 +63,7 @@ class ImageDiscriminator(Discriminator):
 
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
-        layers, size = _body(shape[0], shape, width)
+        layers, size = convolutions(shape[0], shape, width)
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
 
     def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
@@ -81,7 +80,7 @@ class PairDiscriminator(Discriminator):
 
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
-        layers, size = _body(2 * shape[0], shape, width)
+        layers, size = convolutions(2 * shape[0], shape, width)
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
 
     def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
@@ -96,7 +95,7 @@ class SiameseDiscriminator(Discriminator):
 
     def __init__(self, shape: Shape, width: int, features: int = 128) -> None:
         super().__init__()
-        layers, size = _body(shape[0], shape, width)
+        layers, size = convolutions(shape[0], shape, width)
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, features), nn.LeakyReLU(0.2))
         self.own = nn.Linear(features, 1)
         self.match = nn.Linear(features, features, bias=False)
@@ -160,44 +159,3 @@ def _mlp(inner: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(inner, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1)
     )
-
-
-IMAGE: dict[str, Callable[[Shape, int], Discriminator]] = {
-    "image": ImageDiscriminator,
-    "pair": PairDiscriminator,
-    "siamese": SiameseDiscriminator,
-    "projection": ProjectionDiscriminator,
-}
-FEATURE: dict[str, Callable[[int, int], Discriminator]] = {
-    "feature": FeatureDiscriminator,
-    "feature-pair": FeaturePairDiscriminator,
-}
-
-
-def _finish(network: Discriminator, spectral: bool, init: str) -> Discriminator:
-    initialise(network, init)
-    if spectral:
-        network.gain = GAIN
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                spectral_norm(layer)
-    return network
-
-
-def image_discriminator(
-    name: str, shape: Shape, width: int, spectral: bool = True, init: str = "default"
-) -> Discriminator:
-    """By name: image, pair, siamese, projection. `spectral`: spectral normalisation on every layer
-    (Miyato et al., ICLR 2018). UsageError lists the names."""
-    if name not in IMAGE:
-        raise UsageError(f"discriminator {name}: there is no such discriminator; choose one of {', '.join(IMAGE)}")
-    return _finish(IMAGE[name](shape, width), spectral, init)
-
-
-def feature_discriminator(
-    name: str, features: int, hidden: int, spectral: bool = True, init: str = "default"
-) -> Discriminator:
-    """By name: feature, feature-pair. UsageError lists the names."""
-    if name not in FEATURE:
-        raise UsageError(f"discriminator {name}: there is no such discriminator; choose one of {', '.join(FEATURE)}")
-    return _finish(FEATURE[name](features, hidden), spectral, init)

@@ -113,7 +113,7 @@ class Encoder:
         state = checkpoint.load(path)
         if not isinstance(state, dict) or state.get("kind") != KIND:
             raise InputError(f"{path} is not an encoder of augmint's; give the encoder.safetensors of a run")
-        form = _form(state["form"])
+        form = form_from(state["form"])
         network, decoder = build(form)
         network.load_state_dict(state["network"])
         if decoder is not None:
@@ -123,5 +123,6 @@ class Encoder:
         return Encoder(form, network, decoder, compute, Whitening(**state["whitening"]), state["seconds"])
 
 
-def _form(stored: dict[str, Any]) -> Form:
+def form_from(stored: dict[str, Any]) -> Form:
+    """What `asdict` made of a form."""
     return Form(**{**stored, "shape": tuple(stored["shape"])})

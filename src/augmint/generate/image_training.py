@@ -1,0 +1,192 @@
+"""One step of the image generator's training: G's own terms, D's step, then what D says of the children.
+
+    trainer = ImageTrainer(table, features, settings, compute, seed=0, encoder=None)
+    fit(trainer.step, len(table), plan, trainer.state())
+
+image.py trains with it and keeps the result.
+"""
+
+import math
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from augmint import seeding
+from augmint.config import ImageGeneratorSettings
+from augmint.data.table import ImageTable
+from augmint.generate import losses
+from augmint.generate.game import Game, optimiser, update
+from augmint.generate.groups import groups_of
+from augmint.generate.network import ImageGeneratorNetwork
+from augmint.generate.pairs import choose, neighbours, opposite
+from augmint.generate.views import Adaptive, together
+from augmint.networks.average import Average
+from augmint.networks.codec import Shape
+from augmint.networks.contrastive import FrozenTrunk
+from augmint.networks.discriminators import Discriminator
+from augmint.networks.initialise import initialise
+from augmint.networks.judges import image_discriminator
+from augmint.represent.encoder import Encoder, Form, build
+from augmint.seeding import Draws
+from augmint.train import Compute, set_rate
+
+STREAM = "generate-image"
+
+
+def build_game(
+    shape: Shape, settings: ImageGeneratorSettings, seed: int, groups: int, trunk: FrozenTrunk | None
+) -> tuple[ImageGeneratorNetwork, nn.ModuleList]:
+    """G and the discriminators with the weights that `seed` stands for."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeding.key(seed, STREAM, "init"))
+        network = ImageGeneratorNetwork(shape, settings.width, settings.latent, settings.noise, groups)
+        initialise(network, settings.init)
+        judges = [
+            image_discriminator(name, shape, settings.d_width, settings.spectral_norm, settings.init, trunk)
+            for name in settings.discriminators
+        ]
+    return network, nn.ModuleList(judges)
+
+
+def to_float(images: Tensor, compute: Compute) -> Tensor:
+    """uint8 [N, C, H, W] → float32 0 … 1 on the device, channels_last."""
+    return images.to(compute.device).float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def trunk_of(form: Form, encoder: Encoder | None = None) -> FrozenTrunk:
+    """What a discriminator stands on: the encoder's network and whitening, or room for them."""
+    if encoder is not None:
+        return FrozenTrunk(encoder.network, encoder.whitening.mean, encoder.whitening.matrix)
+    network, _ = build(form)
+    return FrozenTrunk(network, torch.zeros(network.features), torch.zeros(network.features, network.features))
+
+
+def _fall(progress: float) -> float:
+    """Factor of G's learning rate: half a cosine from 1 down to a tenth."""
+    return 0.55 + 0.45 * math.cos(math.pi * progress)
+
+
+class ImageTrainer:
+    """One step of D and one of G, in the form that `fit` calls."""
+
+    def __init__(
+        self,
+        table: ImageTable,
+        features: Tensor,
+        settings: ImageGeneratorSettings,
+        compute: Compute,
+        seed: int,
+        encoder: Encoder | None,
+    ) -> None:
+        self.settings, self.compute, self.table = settings, compute, table
+        self.groups = _groups(settings, features, table.labels, seed, compute)
+        conditions = int(self.groups.max()) + 1 if self.groups is not None and settings.condition != "none" else 0
+        self.near = neighbours(features, settings.neighbours).to(compute.device)
+        self.features = features.to(compute.device)
+        trunk = None if encoder is None else trunk_of(encoder.form, encoder)
+        network, judges = build_game(table.shape, settings, seed, conditions, trunk)
+        self.network = compute.place(network)
+        self.game = Game(settings, cast("list[Discriminator]", list(compute.place(judges))), compute, settings.contrast)
+        self.adaptive = Adaptive(settings.adaptive, settings.adaptive_images) if settings.adaptive else None
+        self.optimiser = optimiser(self.network.parameters(), settings.g_optimiser)
+        self.average = Average(self.network, settings.ema)
+
+    def state(self) -> dict[str, Any]:
+        """What `fit` checkpoints."""
+        return {
+            "network": self.network,
+            "judges": self.game.judges,
+            "average": self.average,
+            "g_optimiser": self.optimiser,
+            "d_optimiser": self.game.optimiser,
+            **({} if self.adaptive is None else {"adaptive": self.adaptive}),
+        }
+
+    def _told(self, noise: Tensor, rows: Tensor) -> Tensor:
+        """The noise with the groups of these rows, if G is told them."""
+        return self.network.told(noise, self.groups[rows] if self.groups is not None and self.network.groups else None)
+
+    def _images(self, rows: Tensor) -> Tensor:
+        return to_float(self.table.gather(rows), self.compute)
+
+    def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
+        """D learns from G's children of these parents, then G from D."""
+        s = self.settings
+        near_rows = choose(self.near[rows], draws)
+        parents, near = self._images(rows), self._images(near_rows)
+        children, loss, metrics = self._play(parents, near, rows, near_rows, draws)
+        if progress >= s.warm_up or not s.reconstruction:
+            adversarial, more = self._judge(parents, near, children, rows, draws)
+            loss, metrics = loss + adversarial, {**metrics, **more, "g_loss": adversarial.detach()}
+        set_rate(self.optimiser, s.g_optimiser.lr * _fall(progress))
+        metrics["g_gradient"] = update(self.network, loss, self.optimiser)
+        self.average.update(self.network)
+        return metrics
+
+    def _judge(
+        self, parents: Tensor, near: Tensor, children: Tensor, rows: Tensor, draws: Draws
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """A step of D, then what it says about the children: the adversarial term and D's metrics."""
+        s = self.settings
+        far = opposite(s.farthest, self.features[rows], draws, None if self.groups is None else self.groups[rows])
+        others = [] if far is None else [near[far]]
+        chance = 1.0 if self.adaptive is None else self.adaptive.chance
+        shown, shown_near, shown_parents, *shown_far = together(
+            [children, near, parents, *others], draws.fork("views"), s.augment, chance
+        )
+        real = (shown_near, shown_parents)
+        mismatched = (shown_far[0], shown_parents) if shown_far else None
+        metrics = self.game.d_step(real, (shown.detach(), shown_parents), mismatched, draws)
+        if self.adaptive is not None:
+            self.adaptive.heed(float(metrics["d_sign"]), len(rows))
+            metrics["d_chance"] = torch.tensor(self.adaptive.chance)
+        return self.game.g_loss((shown, shown_parents), real, draws), metrics
+
+    def _play(
+        self, parents: Tensor, near: Tensor, rows: Tensor, near_rows: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Children [B, …] of fresh noise, and the terms of G's objective that need no discriminator."""
+        s, net, half = self.settings, self.network, (len(parents) + 1) // 2
+        noise = draws.normal("noise", s.noise)
+        with self.compute.autocast():
+            hidden, hidden_near = net.encoder(torch.cat([parents, near])).chunk(2)
+            mean, log_variance = net.code(hidden, hidden_near)
+            code = mean + (log_variance / 2).exp() * draws.normal("code", s.noise)
+            # The first half of the neighbours is reached by a step, the second half decoded as it is.
+            there = self._told(code, near_rows)
+            goals = [net.step(hidden[:half], there[:half]), hidden_near[half:]] if s.reconstruction else []
+            again = self._told(draws.normal("twin", s.noise), rows)
+            twins = [net.step(hidden[:half], again[:half])] if s.diversity else []
+            made = net.decoder(torch.cat([net.step(hidden, self._told(noise, rows)), *goals, *twins]))
+        children, rest = made[: len(parents)], made[len(parents) :]
+        loss = torch.zeros((), device=parents.device)
+        metrics: dict[str, Tensor] = {}
+        if s.reconstruction:
+            error = (rest[: len(near)] - near).abs().flatten(1).mean(1)
+            kept = losses.divergence(mean, log_variance)
+            loss = loss + s.reconstruction * (error.mean() + s.prior * kept)
+            metrics |= {"echo": error[:half].mean().detach(), "again": error[half:].mean().detach()}
+            metrics["code"] = kept.detach()
+        if twins:
+            apart = losses.diversity(children[:half], rest[-half:], wanted=(near - parents).abs().mean())
+            loss, metrics["sameness"] = loss + s.diversity * apart, apart.detach()
+        if s.consistency:
+            with self.compute.autocast():
+                found, _ = net.code(hidden, net.encoder(children))
+            missed = (found - noise).square().mean()
+            loss, metrics["missed"] = loss + s.consistency * missed, missed.detach()
+        if net.groups:
+            assert self.groups is not None
+            guess = nn.functional.cross_entropy(net.guess(hidden.detach().float()), self.groups[rows])
+            loss, metrics["guess"] = loss + guess, guess.detach()
+        return children, loss, metrics
+
+
+def _groups(
+    settings: ImageGeneratorSettings, features: Tensor, labels: Tensor, seed: int, compute: Compute
+) -> Tensor | None:
+    """The groups of all rows where G is told them or mismatched pairs come from another one."""
+    name = "cluster" if settings.condition == "none" and settings.farthest == "other" else settings.condition
+    groups = groups_of(name, features, labels, settings.clusters, seed)
+    return None if groups is None else groups.to(compute.device)
