@@ -57,6 +57,8 @@ def make_run(folder: Path, kind: str = "draws", count: int = 10, minted: bool = 
     _metrics(folder, count, minted)
     _stages(folder, minted)
     _encoder(folder, digits.images)
+    if minted:
+        _measures(folder)
     (folder / "final").mkdir()
     final = {"schema": 1, "arm": "encoder", "labels": 100, "temperature": 0.9, "cross_validated_accuracy": 0.91}
     (folder / "final" / "final.json").write_text(json.dumps(final))
@@ -162,6 +164,16 @@ def _metrics(folder: Path, count: int, minted: bool) -> None:
                 lines.append({"stage": "classify", "arm": arm, "draw": draw, "images": images, "val_accuracy": value})
     text = "".join(json.dumps({"time": 1.0 + i, **line}) + "\n" for i, line in enumerate(lines))
     (folder / "metrics.jsonl").write_text(text + '{"time": 9.0, "stage": "repr')  # cut off by a power failure
+
+
+def _measures(folder: Path) -> None:
+    """What `augmint measure` leaves."""
+    meaning = {"fd": {"what": "how far", "wanted": "low"}, "cas": {"what": "how useful", "wanted": "high"}}
+    columns = {"drawn": {"fd": 0.1234, "cas": None}, "real": {"fd": 0.05, "cas": 0.9}}
+    facts = {"schema": 1, "encoder": "simclr-cnn", "images": 2000, "measures": meaning, "table": columns}
+    (folder / "measures").mkdir()
+    (folder / "measures" / "measures.json").write_text(json.dumps(facts))
+    Image.new("RGB", (8, 8)).save(folder / "measures" / "nearest.png")
 
 
 def _stages(folder: Path, minted: bool) -> None:

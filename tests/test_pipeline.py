@@ -263,3 +263,14 @@ def test_looking_at_the_data(tmp_path: Path, photos: Path) -> None:
     augmint("preview", "digits", "--policy", "augmix", "--out", tmp_path / "p.png", "--count", 3, "--views", 4)
     with Image.open(tmp_path / "p.png") as image:
         assert image.size[0] > image.size[1] > 20
+
+
+def test_measure_puts_the_generator_beside_real_images(run: am.Run) -> None:
+    done = augmint("measure", run.folder, "--json")
+    found = json.loads(done.stdout)
+    assert found["encoder"] == "simclr-cnn" and set(found["table"]) >= {"drawn", "real"}
+    assert 0.3 < found["table"]["real"]["nearer"] < 0.7
+    assert (run.folder / "measures" / "nearest.png").stat().st_size > 0
+    assert "FD-simclr-cnn" in augmint("measure", run.folder).stdout
+    augmint("report", run.folder)
+    assert 'id="generator"' in run.report.read_text()

@@ -1,5 +1,6 @@
 """The page: whole, self-contained, readable by machines, and safe with odd names."""
 
+import io
 import json
 import re
 import shutil
@@ -10,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from augmint.report import collect, write
 from augmint.report.page import SECTIONS, html
 from augmint.report.pictures import picture
+from augmint.report.text import measures
 from fake_run import make_run
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -148,3 +151,15 @@ def test_pictures_are_enlarged_by_whole_factors_and_large_ones_reduced() -> None
     large = picture(np.zeros((3, 300, 150), np.uint8))
     assert (large.width, large.height) == (48, 96)
     assert large.uri.startswith("data:image/png;base64,")
+
+
+def test_the_generators_measures_are_on_the_page(tmp_path: Path) -> None:
+    bare, run = make_run(tmp_path / "bare", minted=False), make_run(tmp_path / "run")
+    for folder in (bare, run):
+        write(folder)
+    assert 'id="generator"' not in (bare / "report" / "index.html").read_text()
+    page = (run / "report" / "index.html").read_text()
+    assert "FD-simclr-cnn" in page and "0.123" in page and "<td>–</td>" in page and 'href="#generator"' in page
+    console = Console(width=200, file=io.StringIO())
+    console.print(measures(collect(run)["measures"]))
+    assert "FD-simclr-cnn" in console.file.getvalue()  # type: ignore[attr-defined]

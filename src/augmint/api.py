@@ -122,7 +122,7 @@ def stored_settings(folder: Path) -> Settings:
 def execute(
     stage: str, settings: Settings, folder: Path, *, overwrite: bool = False, progress: ProgressOut = QUIET
 ) -> Any:
-    """Run one stage ('represent', 'generate', 'mint', 'classify', 'run') with what it needs before it."""
+    """Run one stage ('represent', 'generate', 'mint', 'measure', 'classify', 'run') with what it needs before it."""
     parallel.start()
     if parallel.rank():
         return _help(settings, folder)
@@ -131,7 +131,7 @@ def execute(
         pipeline = Pipeline(run_dir, settings)
         if stage == "generate":
             return [pipeline.image_generator, pipeline.feature_generator]
-        if stage in ("represent", "mint", "classify", "run"):
+        if stage in ("represent", "mint", "measure", "classify", "run"):
             return getattr(pipeline, stage)()
     raise UsageError(f"there is no stage {stage!r}")
 

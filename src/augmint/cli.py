@@ -107,6 +107,12 @@ def _tell(name: str, folder: Path, result: Any, as_json: bool) -> None:
     if name == "run":
         _show(folder, as_json)
         return
+    if name == "measure" and not as_json:
+        from augmint.report.text import measures
+
+        out_console.print(measures(result))
+        out_console.print(f"nearest pairs: {folder / 'measures' / 'nearest.png'}")
+        return
     facts = {"stage": name, "run": str(folder), **(result if isinstance(result, dict) else {})}
     _print_json(facts) if as_json else out_console.print(_sentence(name, folder, facts), markup=False)
 
@@ -144,6 +150,7 @@ STAGES = {
     "represent": "Learn the encoder from all images, without labels.",
     "generate": "Train the image and feature generators, without labels.",
     "mint": "Mint labelled images and write those that pass the judges to RUN/minted.",
+    "measure": "Measure the image generator beside real images: distances, use, variety, copies. Writes RUN/measures.",
     "classify": "Choose the best arm by cross-validation on the labels and fit the final classifier.",
 }
 

@@ -164,6 +164,14 @@ class MintSettings(Strict):
     features_per_label: Positive = 20
 
 
+class MeasureSettings(Strict):
+    """The encoder that generators are measured by: SimCLR of its own weights, network and length."""
+
+    backbone: str = "cnn"
+    width: Positive = 32
+    images: Positive = 100_000
+
+
 class ClassifySettings(Strict):
     """Few labels (+ minted) → classifier."""
 
@@ -215,6 +223,7 @@ class Settings(Strict):
     represent: RepresentSettings = RepresentSettings()
     generate: GenerateSettings = GenerateSettings()
     mint: MintSettings = MintSettings()
+    measure: MeasureSettings = MeasureSettings()
     classify: ClassifySettings = ClassifySettings()
     judge: JudgeSettings = JudgeSettings()
 
@@ -234,6 +243,7 @@ def demo() -> Tree:
         "generate": {"image": {"images": 60_000}, "feature": {"images": 100_000}},
         "classify": {"images": 12_800, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},
+        "measure": {"images": 60_000},
     }
 
 
@@ -247,6 +257,7 @@ def tiny() -> Tree:
         },
         "classify": {"images": 640, "batch": 32, "width": 8},
         "mint": {"parents_per_class": 10},
+        "measure": {"width": 8, "images": 1_000},
         "judge": {"draws": 2, "folds": 2, "repeats": 1, "select_folds": 2},
     }
 

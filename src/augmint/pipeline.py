@@ -7,6 +7,7 @@ Stages depend on each other through what they ask for: `mint` asks for the gener
 the encoder, the encoder for the table. A stage's folder is named by everything its result depends on.
 """
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -19,14 +20,16 @@ from torch import Tensor
 
 from augmint import mint
 from augmint.classify import LogisticHead, neighbour_graph
-from augmint.config import Settings
+from augmint.config import RepresentSettings, Settings
 from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
 from augmint.data.table import UNLABELLED, ImageTable
+from augmint.errors import UsageError
 from augmint.generate.feature import FeatureGenerator, train_feature_generator
 from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.judge import protocol, trials
 from augmint.judge.arms import find
+from augmint.judge.generators import measure_generator
 from augmint.judge.protocol import Parts, Split
 from augmint.judge.situation import Material, Situation
 from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
@@ -36,6 +39,7 @@ from augmint.represent import Encoder, train_encoder, weights
 from augmint.represent.embeddings import Features, Shown
 from augmint.represent.explain import explain
 from augmint.represent.watch import watcher
+from augmint.seeding import key
 from augmint.train import Compute, RunDir, StageDir, checkpoint
 from augmint.train.rundir import digest, file_digest
 
@@ -289,6 +293,41 @@ class Pipeline:
                 mint.export_features(*self.final_situation.minted_features, self.table.classes, self.run_dir.folder)
             stage.finish(time.monotonic() - start, drawn=len(minted.table), kept=int(minted.kept.sum()))
         return {name: value for name, value in stage.facts().items() if name in ("drawn", "kept")}
+
+    # --- what the image generator is worth --------------------------------------------------------
+
+    @cached_property
+    def measuring_encoder(self) -> Encoder:
+        """An encoder that shares nothing with generator and discriminators: other network, weights and row order."""
+        m, seed = self.settings.measure, key(self.settings.seed, "measure") % 2**31
+        update = {"method": "simclr", "options": {}, "weights": None, "reconstruction": 0.0, **m.model_dump()}
+        settings = RepresentSettings.model_validate({**self.settings.represent.model_dump(), **update})
+        identity = {**self._encoder_identity, "measure": settings.model_dump(mode="json")}
+
+        def make(stage: StageDir) -> Encoder:
+            return train_encoder(self.pool_table, settings, self.compute, seed, stage)
+
+        return self._stage("measure-encoder", identity, make, Encoder.load)
+
+    def measure(self) -> dict[str, Any]:
+        """Measure the image generator beside real images; write measures/."""
+        if self.image_generator is None:
+            raise UsageError("there is no image generator to measure; set generate.image.enabled=true")
+        situation, stage_of = self.final_situation, self._trial_identity
+        labels = self.table.identity(situation.split.train)
+        identity = {**stage_of, "classes": list(self.table.classes), "labels": labels}
+        identity["measure"] = self.settings.measure.model_dump(mode="json")
+        stage = self.run_dir.stage("measure", identity, self.settings.seed)
+        path = self.run_dir.folder / "measures" / "measures.json"
+        if not stage.done or not path.exists():
+            start = time.monotonic()
+            found = measure_generator(situation, self.parts.val, self.measuring_encoder)
+            buffer = io.BytesIO()
+            found.sheet().save(buffer, "PNG")
+            checkpoint.atomic_write(path.with_name("nearest.png"), buffer.getvalue())
+            checkpoint.atomic_write(path, json.dumps({"schema": 1, **found.to_dict()}, indent=1))
+            stage.finish(time.monotonic() - start)
+        return checkpoint.read_json(path, "encoder", "images", "measures", "table")
 
     # --- everything -------------------------------------------------------------------------------
 

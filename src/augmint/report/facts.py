@@ -49,6 +49,7 @@ def collect(folder: Path) -> Facts:
         "representation": _json(folder / "represent" / "summary.json"),
         "minted": _minted(folder, evidence.classes),
         "final": _json(folder / "final" / "final.json"),
+        "measures": _json(folder / "measures" / "measures.json"),
     }
     facts["arms"] = _arms(evidence, facts["stages"])
     facts["per_class"] = _per_class(evidence)

@@ -18,11 +18,12 @@ from markupsafe import Markup
 from augmint.report import figures, words
 from augmint.report.encoder import health, worth
 from augmint.report.facts import Facts, collect
-from augmint.report.pictures import Gallery, Picture, seen, snapshots
+from augmint.report.pictures import Gallery, Picture, nearest_pairs, seen, snapshots
 from augmint.train.checkpoint import atomic_write
 
 HERE = Path(__file__).parent
 CLASSES = 40  # rows of the table of classes; the hardest are shown
+WORDS = "label percent spread duration memory tally number measure_name".split()  # that the template calls
 SECTIONS = {
     "arms": "All arms",
     "draws": "Draw by draw",
@@ -31,6 +32,7 @@ SECTIONS = {
     "encoder": "What the encoder sees",
     "minted": "Minted images",
     "copies": "Copies?",
+    "generator": "Generator",
     "rejected": "Rejected",
     "curves": "Curves",
     "cost": "Cost",
@@ -48,7 +50,7 @@ def write(folder: Path) -> Path:
     facts = collect(folder)
     page = folder / "report" / "index.html"
     atomic_write(page.with_name("report.json"), json.dumps(facts, indent=1, allow_nan=False))
-    atomic_write(page, html(facts, Gallery.read(folder), snapshots(folder), seen(folder)))
+    atomic_write(page, html(facts, Gallery.read(folder), snapshots(folder), seen(folder), nearest_pairs(folder)))
     return page
 
 
@@ -57,15 +59,14 @@ def html(
     gallery: Gallery | None = None,
     sheets: Sequence[Picture] = (),
     encoder: Mapping[str, Picture] = MappingProxyType({}),
+    nearest: Picture | None = None,
 ) -> str:
     """The page of these facts; pictures of minted images, of the generator's training and of what the encoder sees."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    environment.globals.update(
-        {name: getattr(words, name) for name in ("label", "percent", "spread", "duration", "memory", "tally")}
-        | {"worth": worth, "health": health}
-    )
+    names = ("label", "percent", "spread", "duration", "memory", "tally", "number", "measure_name")
+    environment.globals.update({name: getattr(words, name) for name in names} | {"worth": worth, "health": health})
     template, context = environment.get_template("page.html.jinja"), _context(facts, gallery)
-    context |= {"sheets": sheets, "encoder": encoder}
+    context |= {"sheets": sheets, "encoder": encoder, "nearest": nearest}
     text = template.render(**context, sections=[])
     present = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in text]
     return template.render(**context, sections=present)

@@ -94,6 +94,11 @@ def snapshots(folder: Path) -> list[Picture]:
     return [p for n in chosen if (p := _sheet(found[n], f"after {n:,} images")) is not None]
 
 
+def nearest_pairs(folder: Path) -> Picture | None:
+    """The sheet that `augmint measure` leaves: images beside their nearest training images."""
+    return _sheet(folder / "measures" / "nearest.png", "")
+
+
 def _sheet(path: Path, caption: str) -> Picture | None:
     try:
         with Image.open(path) as image:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from augmint.report.words import SIGNS, duration, label, setting, spread
+from augmint.report.words import SIGNS, duration, label, measure_name, number, setting, spread
 
 STYLES = {"helped": "bold green", "hurt": "bold red", "equivalent": "bold blue", "undecided": "bold yellow"}
 
@@ -36,6 +36,21 @@ def table(facts: dict[str, Any]) -> Table:
         family = row["family"]
         found.add_row(row["arm"], label(row["arm"]), spread(row), str(row["n"]), duration(row["seconds"]))
     return found
+
+
+def measures(found: dict[str, Any]) -> Table:
+    """What a generator's images are worth (RUN/measures/measures.json): a row a measure, a column a sample."""
+    title = f"{found['images']:,} images of each kind, by {found['encoder']}"
+    grid = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
+    grid.add_column("measure", no_wrap=True)
+    for column in found["table"]:
+        grid.add_column(column, justify="right", no_wrap=True)
+    grid.add_column("wanted", style="dim", no_wrap=True)
+    grid.add_column("", style="dim", overflow="fold")
+    for name, meaning in found["measures"].items():
+        cells = [number(column.get(name)) for column in found["table"].values()]
+        grid.add_row(measure_name(name, found["encoder"]), *cells, meaning["wanted"], meaning["what"])
+    return grid
 
 
 def _line(outcome: dict[str, Any]) -> Text:

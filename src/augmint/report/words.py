@@ -24,6 +24,8 @@ STAGES = {
     "generate-image": "image generator",
     "generate-feature": "feature generator",
     "mint": "minting for export",
+    "measure-encoder": "encoder for measuring",
+    "measure": "measuring the generator",
     "trials": "trials of all arms",
 }
 
@@ -41,6 +43,16 @@ def percent(value: float | None) -> str:
 def spread(row: dict[str, Any]) -> str:
     """Mean ± standard deviation of an arm in percent: '83.1 ± 1.2'."""
     return percent(row["mean"]) + ("" if row["std"] is None else f" ± {percent(row['std'])}")
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, '–' for none."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def measure_name(name: str, encoder: str) -> str:
+    """'fd' → 'FD-simclr-cnn': a Fréchet distance goes by its encoder; others with spaces."""
+    return f"FD-{encoder}" if name == "fd" else name.replace("_", " ")
 
 
 def duration(seconds: float | None) -> str:
