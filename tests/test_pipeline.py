@@ -274,3 +274,17 @@ def test_measure_puts_the_generator_beside_real_images(run: am.Run) -> None:
     assert "FD-simclr-cnn" in augmint("measure", run.folder).stdout
     augmint("report", run.folder)
     assert 'id="generator"' in run.report.read_text()
+
+
+def test_mint_as_many_as_you_like(run: am.Run, tmp_path: Path) -> None:
+    words = ("mint", run.folder, "--count", 2, "--per-class", "--seed", 7, "--format", "parquet", "--to", tmp_path)
+    facts = json.loads(augmint(*words, "--json").stdout)
+    assert facts["kept"] == sum(facts["classes"].values()) <= 20
+    rows = pq.read_table(tmp_path / "minted" / "data").to_pylist()
+    assert len(rows) == facts["kept"] and all(row["seed"] == 7 for row in rows)
+    written = (tmp_path / "minted" / "metadata.parquet").stat().st_mtime_ns
+    assert json.loads(augmint(*words, "--json").stdout) == facts
+    assert (tmp_path / "minted" / "metadata.parquet").stat().st_mtime_ns == written
+    assert augmint("mint", run.folder, "--per-class", check=False).returncode == 2
+    assert augmint("mint", "digits", "--count", 5, check=False).returncode == 2
+    assert augmint("mint", run.folder, "--count", 5, "--format", "zip", check=False).returncode == 2

@@ -76,7 +76,7 @@ def test_the_page_is_whole_and_needs_nothing_else(page: Path) -> None:
 def test_pictures_have_words_and_figures_have_names(page: Path) -> None:
     text = page.read_text()
     reader = Reader(text)
-    assert len(reader.images) == 10 + 80 + 2 * 16 + 24 + 2 + 2  # families, pairs, rejected, sheets, map
+    assert len(reader.images) == 10 + 80 + 2 * 16 + 24 + 2 + 2 + 1  # families, pairs, rejected, sheets, map, nearest
     assert all(image["alt"] for image in reader.images)
     names = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(names) == len(set(names)) == 8

@@ -22,6 +22,8 @@ from augmint.config import Settings, merge, resolve
 from augmint.data import decode
 from augmint.errors import InputError, UsageError
 from augmint.judge.trials import load_model
+from augmint.mint import Wish
+from augmint.mint.folder import FORMATS
 from augmint.pipeline import Pipeline
 from augmint.represent import Encoder
 from augmint.train import QUIET, Compute, ProgressOut, RunDir, checkpoint, parallel
@@ -134,6 +136,30 @@ def execute(
         if stage in ("represent", "mint", "measure", "classify", "run"):
             return getattr(pipeline, stage)()
     raise UsageError(f"there is no stage {stage!r}")
+
+
+def mint(
+    folder: Path,
+    count: int,
+    *,
+    per_class: bool = False,
+    seed: int = 0,
+    form: str = "folders",
+    to: Path | None = None,
+    progress: ProgressOut = QUIET,
+) -> dict[str, Any]:
+    """Mint `count` images (of each class, if `per_class`) from an existing run; stopped, the same call goes on.
+
+    form   "folders" (class folders of PNG files), "parquet" (Hugging Face's datasets) or "webdataset"
+    to     where `minted/` and `minted-rejected/` are written; default RUN/minted-COUNT-seedSEED
+
+    Returns drawn, kept, kept by class, and the folder. UsageError for an unknown format.
+    """
+    if form not in FORMATS:
+        raise UsageError(f"--format {form}: there is no such format; choose one of {', '.join(FORMATS)}")
+    settings = stored_settings(folder)
+    with RunDir.open(folder, settings.model_dump(mode="json"), progress=progress) as run_dir:
+        return Pipeline(run_dir, settings).mint_more(Wish(count, per_class, seed), form, to)
 
 
 def _help(settings: Settings, folder: Path) -> None:

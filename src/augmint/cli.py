@@ -149,7 +149,6 @@ STAGES = {
     "run": "The main job: learn, generate, mint, classify, judge. Stopped, the same command goes on.",
     "represent": "Learn the encoder from all images, without labels.",
     "generate": "Train the image and feature generators, without labels.",
-    "mint": "Mint labelled images and write those that pass the judges to RUN/minted.",
     "measure": "Measure the image generator beside real images: distances, use, variety, copies. Writes RUN/measures.",
     "classify": "Choose the best arm by cross-validation on the labels and fit the final classifier.",
 }
@@ -172,19 +171,97 @@ def _add_stage(name: str, what: str) -> None:
         overwrite: Overwrite = False,
         quiet: Quiet = False,
     ) -> None:
-        options = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
-        settings, folder = _settings(source, out, options, preset, config, set_)
-        if dry_run:
-            _dry_run(settings, folder, as_json)
-            return
-        result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
-        _tell(name, folder, result, as_json)
+        _run_stage(
+            name, source, out, labels_per_class, preset, config, set_, seed, device, dry_run, as_json, overwrite, quiet
+        )
 
     app.command(name, help=what)(command)
 
 
+def _run_stage(
+    name: str,
+    source: str,
+    out: Path | None,
+    labels_per_class: int | None,
+    preset: str | None,
+    config: Path | None,
+    pairs: list[str] | None,
+    seed: int | None,
+    device: str | None,
+    dry_run: bool,
+    as_json: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Run a stage, or estimate it, and tell."""
+    options = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
+    settings, folder = _settings(source, out, options, preset, config, pairs)
+    if dry_run:
+        _dry_run(settings, folder, as_json)
+        return
+    result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
+    _tell(name, folder, result, as_json)
+
+
 for stage, what in STAGES.items():
     _add_stage(stage, what)
+
+
+@app.command()
+def mint(
+    source: Source,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="Images wished for, from an existing RUN.")
+    ] = None,
+    each: Annotated[bool, typer.Option("--per-class", help="--count is meant for each class.")] = False,
+    form: Annotated[str, typer.Option("--format", help="With --count: folders, parquet or webdataset.")] = "folders",
+    to: Annotated[Path | None, typer.Option("--to", help="With --count: where to write; default inside RUN.")] = None,
+    out: Out = None,
+    labels_per_class: PerClass = None,
+    preset: Preset = None,
+    config: Config = None,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Mint labelled images and write those that pass the judges to RUN/minted; with --count as many as you like."""
+    if count is None:
+        if each or to or form != "folders":
+            raise UsageError("--per-class, --format and --to go with --count")
+        _run_stage(
+            "mint",
+            source,
+            out,
+            labels_per_class,
+            preset,
+            config,
+            set_,
+            seed,
+            device,
+            dry_run,
+            as_json,
+            overwrite,
+            quiet,
+        )
+        return
+    if not RunDir.is_run(Path(source)) or out or labels_per_class or preset or config or set_ or device or overwrite:
+        raise UsageError("--count mints from an existing run and takes --per-class, --seed, --format and --to alone")
+    facts = api.mint(Path(source), count, per_class=each, seed=seed or 0, form=form, to=to, progress=ProgressOut(quiet))
+    if as_json:
+        _print_json(facts)
+        return
+    out_console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}", markup=False)
+    wanted = count * len(facts["classes"]) if each else count
+    if facts["kept"] < wanted:
+        out_console.print(
+            f"{wanted:,} were asked for; more parents (mint.parents_per_class) or children of each "
+            "(mint.per_parent) allow more",
+            markup=False,
+        )
 
 
 @app.command()

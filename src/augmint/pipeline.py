@@ -9,8 +9,10 @@ the encoder, the encoder for the table. A stage's folder is named by everything 
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,10 +31,10 @@ from augmint.generate.feature import FeatureGenerator, train_feature_generator
 from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.judge import protocol, trials
 from augmint.judge.arms import find
-from augmint.judge.generators import measure_generator
+from augmint.judge.generators import measure_generator, mint_wish
 from augmint.judge.protocol import Parts, Split
 from augmint.judge.situation import Material, Situation
-from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
+from augmint.mint import FeatureThresholds, Thresholds, Wish, feature_thresholds, thresholds_from
 from augmint.report import encoder as drawing
 from augmint.report import write as write_report
 from augmint.represent import Encoder, train_encoder, weights
@@ -293,6 +295,25 @@ class Pipeline:
                 mint.export_features(*self.final_situation.minted_features, self.table.classes, self.run_dir.folder)
             stage.finish(time.monotonic() - start, drawn=len(minted.table), kept=int(minted.kept.sum()))
         return {name: value for name, value in stage.facts().items() if name in ("drawn", "kept")}
+
+    def mint_more(self, wish: Wish, form: str, to: Path | None = None) -> dict[str, Any]:
+        """Mint as many as are wished for into a folder of their own, default RUN/minted-COUNT-seedSEED."""
+        each = "-per-class" if wish.per_class else ""
+        folder = to or self.run_dir.folder / f"minted-{wish.count}{each}-seed{wish.seed}"
+        situation = self.final_situation
+        labels = self.table.identity(situation.split.train)
+        identity = {**self._trial_identity, "classes": list(self.table.classes), "labels": labels, **asdict(wish)}
+        stage, start = self.run_dir.stage("mint-more", identity, wish.seed), time.monotonic()
+        where = {"folder": str(folder / "minted"), "format": form}
+        done = stage.facts() if stage.done else {}
+        if {name: done.get(name) for name in where} != where or not (folder / "minted" / "metadata.parquet").exists():
+            minted = mint_wish(situation, wish, stage.folder / "pieces", self.run_dir.progress)
+            mint.export(minted, self.pool_table, folder, form)
+            counts = {name: of.get("kept", 0) for name, of in minted.counts().items()}
+            found = {"drawn": len(minted.table), "kept": int(minted.kept.sum()), "classes": counts, **where}
+            stage.finish(time.monotonic() - start, **found)
+            shutil.rmtree(stage.folder / "pieces")
+        return {name: stage.facts()[name] for name in ("drawn", "kept", "classes", *where)}
 
     # --- what the image generator is worth --------------------------------------------------------
 

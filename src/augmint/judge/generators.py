@@ -1,13 +1,15 @@
-"""The image generator under examination: what it draws, and what the filters keep, beside unseen real images.
+"""The image generator of a situation: examined beside unseen real images, and put to work by the thousand.
 
     found = measure_generator(situation, val, encoder)          # see mint/assess.py
+    minted = mint_wish(situation, Wish(10_000, per_class=False, seed=1), folder, progress)  # see mint/many.py
 
 Unseen real images are the validation slice. Where there is none (cross-validation on the labels), they are pool images
 that are nobody's parent: the generator learnt from them, but none is compared with itself, and measures that need
 their labels are left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,10 +17,16 @@ from torch import Tensor
 from augmint.augment import policy
 from augmint.classify import fit_scratch
 from augmint.data.table import ImageTable
+from augmint.errors import UsageError
 from augmint.judge.situation import Situation
+from augmint.judge.workers import over_cores
+from augmint.mint import Minted, Wish, Work, mint_many
 from augmint.mint.assess import LEAST, MOST, Assessment, Examiner, Real, Sample, assess
+from augmint.mint.many import PIECE
 from augmint.represent import Encoder
 from augmint.seeding import permutation
+from augmint.train.compute import cores
+from augmint.train.progress import ProgressOut
 
 
 def measure_generator(situation: Situation, val: Tensor, encoder: Encoder) -> Assessment:
@@ -35,6 +43,32 @@ def measure_generator(situation: Situation, val: Tensor, encoder: Encoder) -> As
         samples["kept"] = candidates.take(minted.kept)
     real = Real(material.pool_table.gather(train, "cpu"), held_out, labels)
     return assess(samples, real, _examiner(situation, encoder), situation.split.seed)
+
+
+def mint_wish(situation: Situation, wish: Wish, folder: Path, progress: ProgressOut) -> Minted:
+    """As many images as are wished for, over all cores; pieces are kept in `folder` and used again."""
+    m, (parents, labels) = situation.material, situation.parents
+    if m.image_generator is None or m.thresholds is None:
+        raise UsageError("minted images need the image generator; set generate.image.enabled=true")
+
+    def classifier(images: Tensor) -> Tensor:
+        return situation.judge.logits(images).softmax(1)
+
+    assert situation.judge is not None  # trained here, once, not by every worker
+    work = Work(m.image_generator, m.pool_table, parents, labels, classifier, m.settings.mint, m.thresholds)
+    workers = cores() if m.compute.device.type == "cpu" else 1
+
+    def over(make: Callable[[int], None], pieces: Sequence[int]) -> None:
+        with progress.task("minting", len(pieces) * PIECE) as task:
+            there = _stored(folder)
+            over_cores(make, pieces, workers, lambda: task.update(PIECE * (_stored(folder) - there)))
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return mint_many(work, wish, folder, over)
+
+
+def _stored(folder: Path) -> int:
+    return len(list(folder.glob("*.safetensors")))
 
 
 def _unseen(situation: Situation, val: Tensor) -> tuple[Tensor, Tensor, Tensor]:

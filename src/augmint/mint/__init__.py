@@ -4,22 +4,27 @@
     minted = mint_images(generator, pool, parents, labels, classifier, settings.mint, seed, thresholds)
     export(minted, pool, run_folder)                   # minted/<class>/*.png + metadata.parquet
 
-draw.py makes candidates, filters.py rejects, folder.py writes what is left and why.
+draw.py makes candidates, filters.py rejects, folder.py writes what is left and why; many.py does it by the thousand,
+assess.py measures what the generator is worth.
 """
 
 from augmint.mint.features import FeatureThresholds, export_features, feature_thresholds, mint_features
 from augmint.mint.folder import export
 from augmint.mint.images import Minted, mint_images
+from augmint.mint.many import Wish, Work, mint_many
 from augmint.mint.thresholds import Thresholds, thresholds_from
 
 __all__ = [
     "FeatureThresholds",
     "Minted",
     "Thresholds",
+    "Wish",
+    "Work",
     "export",
     "export_features",
     "feature_thresholds",
     "mint_features",
     "mint_images",
+    "mint_many",
     "thresholds_from",
 ]

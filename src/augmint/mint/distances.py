@@ -68,8 +68,12 @@ def _to_each(images: Tensor, rows: Tensor, read: Callable[[Tensor], Tensor]) -> 
     return torch.cat(found) if found else torch.zeros(rows.shape)
 
 
-def nearest_images(images: Tensor, pool: ImageTable, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def nearest_images(
+    images: Tensor, pool: ImageTable, own: Tensor | None = None, small: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """float32 [N] distance and int64 [N] row of the nearest image of `pool` to each of `images` uint8.
+
+    `small`: `reduced_pool(pool)`, where it is at hand already.
 
     `own` (rows of `images` in the pool): an image is not its own neighbour, and neither is an exact copy of
     it in the pool; inf where nothing else is left.
@@ -77,7 +81,7 @@ def nearest_images(images: Tensor, pool: ImageTable, own: Tensor | None = None) 
     if len(images) == 0:
         return torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     count = min(CANDIDATES, len(pool))
-    _, rows = nearest(reduced(images), reduced_pool(pool), count)
+    _, rows = nearest(reduced(images), reduced_pool(pool) if small is None else small, count)
     distances = _to_each(images, rows, lambda wanted: pool.gather(wanted, "cpu"))
     if own is not None:
         distances[(rows == own[:, None]) | (distances == 0)] = torch.inf
@@ -99,13 +103,14 @@ def _before(small: Tensor, start: int, counts: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([rows, found], 1), torch.cat([valid, torch.ones_like(found, dtype=torch.bool)], 1)
 
 
-def to_earlier(images: Tensor, counts: Tensor) -> Tensor:
+def to_earlier(images: Tensor, counts: Tensor, known: Tensor | None = None) -> Tensor:
     """float32 [N]: distance of each image to the nearest one before it for which `counts` (bool [N]) is true.
 
-    inf where there is none.
+    inf where there is none. `known`: the answer for the first images, which others after them cannot change.
     """
-    small, found = reduced(images), [torch.zeros(0)]
-    for start in range(0, len(images), BLOCK):
+    known = torch.zeros(0) if known is None else known[: len(known) // BLOCK * BLOCK]
+    small, found = reduced(images), [known]
+    for start in range(len(known), len(images), BLOCK):
         rows, valid = _before(small, start, counts)
         distances = _to_each(images[start : start + BLOCK], rows, lambda wanted: images[wanted])
         found.append(distances.masked_fill(~valid, torch.inf).amin(1))

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from augmint.data.table import ImageTable
-from augmint.errors import InputError
+from augmint.errors import InputError, UsageError
+from augmint.mint.formats import png, write_parquet, write_tars
 from augmint.mint.gallery import gallery, rejected_places
 from augmint.mint.images import Minted
 from augmint.mint.names import folder_names
@@ -79,9 +79,7 @@ def replaced(*targets: Path) -> Iterator[tuple[Path, ...]]:
 
 
 def _save_png(pixels: np.ndarray[Any, Any], path: Path) -> None:
-    """uint8 [C, H, W], C = 1 or 3."""
-    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    image.save(path, "png", compress_level=3)
+    path.write_bytes(png(pixels))
 
 
 def _save_all(minted: Minted, paths: dict[int, Path]) -> None:
@@ -144,27 +142,38 @@ def _refuse_foreign(target: Path) -> None:
         raise InputError(f"{target} holds other files; move them away or choose another folder")
 
 
-def _write_part(minted: Minted, table: pa.Table, chosen: np.ndarray[Any, Any], part: Path) -> None:
-    """The candidates where `chosen` (bool [N]): PNGs and metadata, the latter last."""
+def _write_part(minted: Minted, table: pa.Table, chosen: np.ndarray[Any, Any], part: Path, form: str) -> None:
+    """The candidates where `chosen` (bool [N]): images in this format and metadata, the latter last."""
     own = table.filter(pa.array(chosen))
+    if form != "folders":
+        WRITERS[form](minted, table, part)
+        pq.write_table(own, part / METADATA)
+        return
     names = zip(own.column("candidate").to_pylist(), own.column("file_name").to_pylist(), strict=True)
     _save_all(minted, {place: part / name for place, name in names if name is not None})
     pq.write_table(own, part / METADATA)
 
 
-def export(minted: Minted, pool: ImageTable, folder: Path) -> Path:
+WRITERS = {"parquet": write_parquet, "webdataset": write_tars}
+FORMATS = ("folders", *WRITERS)
+
+
+def export(minted: Minted, pool: ImageTable, folder: Path, form: str = "folders") -> Path:
     """Write `minted/` and `minted-rejected/` in `folder`, replacing those of an earlier export; returns `minted/`.
 
+    `form`: the kept images as class "folders", as "parquet" for Hugging Face's datasets or as "webdataset" tar files.
     `pool` is the table whose rows the parents are. InputError if the disk refuses or a folder of that name
     holds other files; what was there before is then untouched.
     """
+    if form not in FORMATS:
+        raise UsageError(f"--format {form}: there is no such format; choose one of {', '.join(FORMATS)}")
     kept, rejected = Path(folder) / KEPT, Path(folder) / REJECTED
     for target in (kept, rejected):
         _refuse_foreign(target)
     table, chosen = trail(minted, pool), minted.kept.numpy()
     tensors, facts = gallery(minted, pool)
     with replaced(rejected, kept) as (rejected_part, kept_part):
-        _write_part(minted, table, ~chosen, rejected_part)
+        _write_part(minted, table, ~chosen, rejected_part, "folders")
         save_file(tensors, kept_part / "gallery.safetensors", metadata={"facts": json.dumps(facts)})
-        _write_part(minted, table, chosen, kept_part)
+        _write_part(minted, table, chosen, kept_part, form)
     return kept

@@ -62,7 +62,8 @@ class Minted:
         return found
 
 
-def _check(pool: ImageTable, parents: Tensor, labels: Tensor) -> None:
+def check_parents(pool: ImageTable, parents: Tensor, labels: Tensor) -> None:
+    """InputError if labels or rows do not fit."""
     if len(parents) != len(labels):
         raise InputError(f"{len(parents)} parents with {len(labels)} labels; give one label for each")
     if len(parents) and not 0 <= int(parents.min()) <= int(parents.max()) < len(pool):
@@ -73,7 +74,7 @@ def _check(pool: ImageTable, parents: Tensor, labels: Tensor) -> None:
         )
 
 
-def _table(images: Tensor, pool: ImageTable, rows: Tensor, labels: Tensor) -> ImageTable:
+def table_of(images: Tensor, pool: ImageTable, rows: Tensor, labels: Tensor) -> ImageTable:
     """The candidates as a table; ids as in data: content and row."""
     hashes = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()[:16] for image in images.numpy()]
     count = len(images)
@@ -97,7 +98,29 @@ def _probabilities(classifier: Classifier, images: Tensor, classes: int) -> Tens
     return torch.cat(parts) if parts else torch.zeros(0, classes)
 
 
-def _filter(
+def score(
+    generator: Generator,
+    pool: ImageTable,
+    images: Tensor,
+    parents: Tensor,
+    labels: Tensor,
+    classifier: Classifier,
+    small: Tensor | None = None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """What the judges say of candidates uint8 [N, C, H, W], each for itself: float32 [N] by name, and the row of the
+    nearest real image. `small`: `reduced_pool(pool)`, where it is at hand."""
+    real_distance, nearest_rows = nearest_images(images, pool, small=small)
+    scores = {
+        "contrast": filters.contrast(images),
+        "parent_distance": to_parents(images, pool, parents),
+        "real_distance": real_distance,
+        "realness": judge(generator.realness, images, pool, parents),
+        "agreement": filters.agreement(_probabilities(classifier, images, len(pool.classes)), labels),
+    }
+    return scores, nearest_rows
+
+
+def reasons(
     images: Tensor,
     labels: Tensor,
     parents: Tensor,
@@ -105,7 +128,8 @@ def _filter(
     settings: MintSettings,
     thresholds: Thresholds,
 ) -> list[str]:
-    """The first reason against each candidate; `minted_distance` joins the scores on the way."""
+    """The first reason against each candidate, "" for none; `minted_distance` joins the scores on the way (what is
+    there of it already, for the first candidates, is not computed again)."""
     t, least = thresholds, thresholds.copy_distance
     rejected = [
         (filters.BROKEN, filters.is_flat(scores["contrast"], t.contrast)),
@@ -116,7 +140,7 @@ def _filter(
         (filters.DISAGREES, filters.is_unlikely(scores["agreement"], settings.agreement)),
     ]
     passing = ~torch.stack([mask for _, mask in rejected]).any(0)
-    scores["minted_distance"] = to_earlier(images, passing)
+    scores["minted_distance"] = to_earlier(images, passing, scores.get("minted_distance"))
     rejected.append((filters.DUPLICATE, filters.is_near(scores["minted_distance"], least)))
     passing &= ~rejected[-1][1]
     rejected.append((filters.PER_PARENT, filters.over_cap(passing, parents, settings.per_parent)))
@@ -142,19 +166,12 @@ def mint_images(
     labels do not fit the pool.
     """
     parents, labels = parents.cpu(), labels.cpu()
-    _check(pool, parents, labels)
+    check_parents(pool, parents, labels)
     images = draw(generator, pool, parents, settings.children, seed, settings.post)
     rows, steps = numbered(parents, settings.children)
     labels = labels.repeat(settings.children)
-    real_distance, nearest_rows = nearest_images(images, pool)
-    scores = {
-        "contrast": filters.contrast(images),
-        "parent_distance": to_parents(images, pool, rows),
-        "real_distance": real_distance,
-        "realness": judge(generator.realness, images, pool, rows),
-        "agreement": filters.agreement(_probabilities(classifier, images, len(pool.classes)), labels),
-    }
-    reason = _filter(images, labels, rows, scores, settings, thresholds)
+    scores, nearest_rows = score(generator, pool, images, rows, labels, classifier)
+    reason = reasons(images, labels, rows, scores, settings, thresholds)
     kept = torch.tensor([not r for r in reason], dtype=torch.bool)
-    table = _table(images, pool, rows, labels)
+    table = table_of(images, pool, rows, labels)
     return Minted(table, kept, reason, scores, rows, nearest_rows, steps, seed, thresholds, settings)
