@@ -1,11 +1,12 @@
 # augmint: `make help` says what there is.
 PYTHON ?= python3
 VENV   ?= .venv
+PEERS  ?= python
 BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit clean
+.PHONY: help setup demo test lint types unit test-peers clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +33,9 @@ types: setup
 
 unit: setup
 	$(BIN)/python -m pytest -n 2
+
+test-peers: ## Load minted images with torchvision, datasets and webdataset: PEERS=python that has them and augmint
+	$(PEERS) -m pytest -q -p no:cacheprovider -o addopts= -o filterwarnings=default tests/peers/check_minted_formats.py
 
 clean: ## Remove the environment and the demo's run
 	rm -rf $(VENV) runs/demo

@@ -3,8 +3,8 @@
     python benchmarks/mint.py [--count 20000] [--workers 2] [--rounds 3]
 
 Networks have the default sizes and hardly any training: speed does not depend on their weights. The pool is smooth
-random pictures. Everything counts but reading the pool once: drawing, all scores (nearest of 50,000 real images, D, classifier),
-near-duplicates, caps. Writes benchmarks/results/mint.json, with the share of each part on one core.
+random pictures. Everything counts but reading the pool once: drawing, all scores (nearest of 50,000 real images, D,
+classifier), near-duplicates, caps. Writes benchmarks/results/mint.json, with the share of each part on one core.
 """
 
 import argparse

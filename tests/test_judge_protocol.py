@@ -151,3 +151,28 @@ def test_extra_features_do_not_weaken_the_penalty() -> None:
     alone = arms._head(cast(Situation, situation), None)
     twice = arms._head(cast(Situation, situation), (features, labels))
     torch.testing.assert_close(alone.weight, twice.weight, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["encoder-smote", "encoder-mixup", "encoder-neighbours", "encoder-gaussian"])
+def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
+    """Three far classes, two labels each: every rival's head knows the others; held-out rows get no label."""
+    g = torch.Generator().manual_seed(0)
+    classes = torch.arange(90) % 3
+    features = torch.randn(90, 5, generator=g) * 0.5 + 4 * torch.eye(5)[classes]
+    t = SimpleNamespace(labels=classes, classes=("a", "b", "c"))
+    pool = torch.arange(90)
+    material: Any = SimpleNamespace(
+        table=t,
+        pool=pool,
+        place=pool,
+        features=features,
+        settings=resolve(),
+        mean=features.mean(0),
+        scale=torch.ones(5),
+    )
+    split = protocol.Split("fold", 0, torch.arange(6), torch.arange(60, 90), 1)
+    situation = Situation(material, split)
+    allowed = situation.unlabelled
+    assert not allowed[:6].any() and not allowed[60:].any() and allowed[6:60].all()
+    head: Any = arms.find(name)(situation)
+    assert float((head.logits(features).argmax(1) == classes).float().mean()) > 0.95

@@ -19,7 +19,7 @@ from augmint.config import MintSettings
 from augmint.errors import UsageError
 from augmint.judge.workers import over_cores
 from augmint.mint import Minted, Wish, Work, export, many, mint_many
-from augmint.mint.distances import to_earlier
+from augmint.mint.distances import rms_to_each, to_earlier
 from augmint.mint.draw import draw
 from augmint.mint.folder import FORMATS
 from fake_mint import LOOSE, Fake, digits, measured, sure
@@ -129,6 +129,18 @@ def test_earlier_distances_go_on_from_what_is_known() -> None:
     counts = torch.arange(1600) % 3 > 0
     whole = to_earlier(images, counts)
     torch.testing.assert_close(to_earlier(images, counts, to_earlier(images[:1100], counts[:1100])), whole)
+
+
+def test_distances_to_each_are_those_of_pairs() -> None:
+    g = torch.Generator().manual_seed(0)
+    images, others = (torch.randint(0, 256, (n, 3, 7, 5), generator=g, dtype=torch.uint8) for n in (150, 40))
+    rows = torch.randint(0, 40, (150, 4), generator=g)
+    wanted = np.array(
+        [[np.sqrt(np.mean((a - others[r].numpy().astype(float)) ** 2)) / 255 for r in row]
+         for a, row in zip(images.numpy().astype(float), rows, strict=True)]
+    )  # fmt: skip
+    np.testing.assert_allclose(rms_to_each(images, others, rows).numpy(), wanted, rtol=1e-5)
+    assert (rms_to_each(others, others, torch.arange(40)[:, None]) == 0).all()
 
 
 # --- formats, looked at by hand ----------------------------------------------------------------------

@@ -292,7 +292,9 @@ class Pipeline:
             minted = self.final_situation.minted
             mint.export(minted, self.pool_table, self.run_dir.folder)
             if self.feature_generator is not None:
-                mint.export_features(*self.final_situation.minted_features, self.table.classes, self.run_dir.folder)
+                decode = self.encoder.decode if self.encoder.decoder is not None else None
+                made = self.final_situation.minted_features
+                mint.export_features(*made, self.table.classes, self.run_dir.folder, decode)
             stage.finish(time.monotonic() - start, drawn=len(minted.table), kept=int(minted.kept.sum()))
         return {name: value for name, value in stage.facts().items() if name in ("drawn", "kept")}
 

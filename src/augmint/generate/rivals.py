@@ -1,6 +1,11 @@
-"""Plain rivals of the feature generator.
+"""Plain rivals of the feature generator: what needs no network.
 
-more, labels = gaussian_features(features, labels, per_class=20, seed=0, classes=10)
+    more, labels = gaussian_features(features, labels, per_class=20, seed=0, classes=10)
+    more, labels = smote_features(features, labels, per_class=20, seed=0, classes=10)
+    more, soft = mixup_features(features, labels, count=200, seed=0, classes=10)
+    rows, labels = real_neighbours(features, labelled_rows, labels, each=5)
+
+Features are float [N, D]; made ones are float32 on the CPU.
 """
 
 import numpy as np
@@ -10,6 +15,7 @@ from torch import Tensor
 
 from augmint import seeding
 from augmint.errors import InputError
+from augmint.measure.knn import nearest
 
 
 def gaussian_features(
@@ -39,3 +45,66 @@ def gaussian_features(
         torch.from_numpy(made.reshape(-1, rows.shape[1])).float(),
         torch.from_numpy(np.repeat(present, per_class)),
     )
+
+
+def smote_features(
+    features: Tensor, labels: Tensor, per_class: int, seed: int, classes: int, k: int = 5
+) -> tuple[Tensor, Tensor]:
+    """`per_class` points of each class on lines between a labelled row and one of its k nearest of the same class
+    (Chawla et al., "SMOTE", JAIR 2002): float32 [M, D] and int64 [M].
+
+    A class with a single label gives that row again. `labels` int64 [N], −1 = unlabelled. InputError if nothing is
+    labelled.
+    """
+    known, rows, made = labels.cpu(), features.float().cpu(), []
+    present = [c for c in range(classes) if bool((known == c).any())]
+    if not present:
+        raise InputError("no label among the features; SMOTE needs at least one")
+    for c in present:
+        own, random = rows[known == c], seeding.generator(seed, "smote", c)
+        start = torch.from_numpy(random.integers(len(own), size=per_class))
+        if len(own) == 1:
+            made.append(own[start])
+            continue
+        near = nearest(own, own, min(k, len(own) - 1), exclude_self=True)[1]
+        end = near[start, torch.from_numpy(random.integers(near.shape[1], size=per_class))]
+        way = torch.from_numpy(random.random((per_class, 1), dtype=np.float32))
+        made.append(own[start] + way * (own[end] - own[start]))
+    return torch.cat(made), torch.tensor(present).repeat_interleave(per_class)
+
+
+def mixup_features(
+    features: Tensor, labels: Tensor, count: int, seed: int, classes: int, alpha: float = 0.2
+) -> tuple[Tensor, Tensor]:
+    """`count` mixtures λ h + (1 − λ) h′ of labelled rows, λ ~ Beta(α, α), with the labels mixed alike: float32 [M, D]
+    and soft float32 [M, classes] (Verma et al., "Manifold mixup", ICML 2019, on the last features). InputError if
+    nothing is labelled."""
+    own = torch.nonzero(labels.cpu() >= 0)[:, 0]
+    if len(own) == 0:
+        raise InputError("no label among the features; mixup needs at least one")
+    random = seeding.generator(seed, "mixup-features")
+    one, two = (own[torch.from_numpy(random.integers(len(own), size=count))] for _ in range(2))
+    share = torch.from_numpy(random.beta(alpha, alpha, size=(count, 1))).float()
+    rows, soft = features.float().cpu(), torch.nn.functional.one_hot(labels.cpu().clamp(min=0), classes).float()
+    return share * rows[one] + (1 - share) * rows[two], share * soft[one] + (1 - share) * soft[two]
+
+
+def real_neighbours(
+    features: Tensor, rows: Tensor, labels: Tensor, each: int, allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Real rows that inherit the label of a labelled one: int64 [M] rows of `features` [N, D] and int64 [M] labels.
+
+    `rows` int64 [P] are labelled `labels` [P]; each gives its label to its `each` nearest others that may be used
+    (`allowed` bool [N]; never a labelled one). A row claimed by several goes to the nearest of them.
+    """
+    free = torch.ones(len(features), dtype=torch.bool) if allowed is None else allowed.clone()
+    free[rows] = False
+    bank = torch.nonzero(free)[:, 0]
+    if len(bank) == 0 or len(rows) == 0:
+        return rows[:0], labels[:0]
+    distances, found = nearest(features[rows].float(), features[bank].float(), min(each, len(bank)))
+    order = distances.flatten().argsort(stable=True)
+    places, given = found.flatten()[order], labels.repeat_interleave(found.shape[1])[order]
+    first = torch.full((len(bank),), len(places)).scatter_reduce(0, places, torch.arange(len(places)), "amin")
+    claimed = torch.nonzero(first < len(places))[:, 0]
+    return bank[claimed], given[first[claimed]]

@@ -15,7 +15,7 @@ import torch
 from augmint.augment import policy
 from augmint.classify import LogisticHead, ScratchClassifier, fit_logistic
 from augmint.errors import UsageError
-from augmint.generate.rivals import gaussian_features
+from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, smote_features
 from augmint.judge.situation import Situation
 
 Model = ScratchClassifier | LogisticHead
@@ -74,15 +74,35 @@ def encoder(situation: Situation) -> Model:
 
 def encoder_gaussian(situation: Situation) -> Model:
     """The same with features drawn from one Gaussian a class, covariance shared."""
+    own = situation.material.features[situation.rows], situation.labels
+    return _head(situation, gaussian_features(*own, _per_class(situation), situation.split.seed, situation.classes))
+
+
+def encoder_smote(situation: Situation) -> Model:
+    """The same with features on the lines between labelled ones of a class."""
+    own = situation.material.features[situation.rows], situation.labels
+    return _head(situation, smote_features(*own, _per_class(situation), situation.split.seed, situation.classes))
+
+
+def encoder_mixup(situation: Situation) -> Model:
+    """The same with mixtures of labelled features and of their labels."""
+    own = situation.material.features[situation.rows], situation.labels
+    count = _per_class(situation) * situation.classes
+    return _head(situation, mixup_features(*own, count, situation.split.seed, situation.classes))
+
+
+def encoder_neighbours(situation: Situation) -> Model:
+    """The same with real unlabelled features that inherit the label of the nearest labelled one."""
     m = situation.material
-    extra = gaussian_features(
-        m.features[situation.rows],
-        situation.labels,
-        m.settings.mint.features_per_label * max(1, len(situation.rows) // situation.classes),
-        situation.split.seed,
-        situation.classes,
-    )
-    return _head(situation, extra)
+    each = m.settings.mint.features_per_label
+    rows, labels = real_neighbours(m.features, situation.rows, situation.labels, each, situation.unlabelled)
+    return _head(situation, (m.features[rows], labels))
+
+
+def _per_class(situation: Situation) -> int:
+    """As many features a class as minting gives."""
+    each = situation.material.settings.mint.features_per_label
+    return each * max(1, len(situation.rows) // situation.classes)
 
 
 def encoder_minted(situation: Situation) -> Model:
@@ -101,6 +121,8 @@ def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None)
     weights = torch.ones(len(labels))
     if extra is not None and len(extra[1]) > 0:
         share = m.settings.classify.minted_weight * len(labels) / len(extra[1])
+        if extra[1].ndim == 2:  # soft
+            labels = torch.nn.functional.one_hot(labels, situation.classes).float()
         features, labels = torch.cat([features, extra[0]]), torch.cat([labels, extra[1]])
         weights = torch.cat([weights, torch.full((len(extra[1]),), share)])
         weights = weights * (len(situation.labels) / weights.sum())

@@ -86,11 +86,17 @@ class Situation:
         """The surest unlabelled rows of each class and their propagated labels; held-out rows stay out."""
         known = torch.full((len(self.material.pool),), UNLABELLED)
         known[self.rows] = self.labels
-        held_out = self.material.place[self.split.test]
-        allowed = known == UNLABELLED
-        allowed[held_out[held_out >= 0]] = False
         probabilities = propagate(self.material.graph, known, self.classes)
-        return surest(probabilities, allowed, self.material.settings.mint.parents_per_class)
+        return surest(probabilities, self.unlabelled, self.material.settings.mint.parents_per_class)
+
+    @property
+    def unlabelled(self) -> Tensor:
+        """bool [P]: rows that may be given a label, those that have none and are not held out."""
+        held_out = self.material.place[self.split.test]
+        allowed = torch.ones(len(self.material.pool), dtype=torch.bool)
+        allowed[self.rows] = False
+        allowed[held_out[held_out >= 0]] = False
+        return allowed
 
     @cached_property
     def parents(self) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ draw.py makes candidates, filters.py rejects, folder.py writes what is left and 
 assess.py measures what the generator is worth.
 """
 
-from augmint.mint.features import FeatureThresholds, export_features, feature_thresholds, mint_features
+from augmint.mint.features import FeatureThresholds, as_images, export_features, feature_thresholds, mint_features
 from augmint.mint.folder import export
 from augmint.mint.images import Minted, mint_images
 from augmint.mint.many import Wish, Work, mint_many
@@ -20,6 +20,7 @@ __all__ = [
     "Thresholds",
     "Wish",
     "Work",
+    "as_images",
     "export",
     "export_features",
     "feature_thresholds",

@@ -24,6 +24,7 @@ NUMBERS = 256  # that a reduced image has at most
 CANDIDATES = 16
 BLOCK = 512
 FLOATS = 1 << 24  # numbers compared at a time: 64 MiB in float32
+CACHED = 64  # images compared at a time with one other each
 
 
 def _parts(count: int, shape: Sequence[int], each: int = 1) -> tuple[Tensor, ...]:
@@ -54,6 +55,20 @@ def rms(a: Tensor, b: Tensor) -> Tensor:
     return (a.float() - b.float()).flatten(1).square().mean(1).sqrt() / 255
 
 
+def rms_to_each(images: Tensor, others: Tensor, rows: Tensor) -> Tensor:
+    """float32 [N, K]: `rms` of each of `images` uint8 [N, C, H, W] and the rows [N, K] of `others` uint8 [M, C, H, W].
+
+    Few images at a time, so that their pixels as floats stay in the processor's cache: four times as fast as at once.
+    """
+    flat, found = others.flatten(1), torch.empty(rows.shape)
+    for start in range(0, len(images), CACHED):
+        own = images[start : start + CACHED].flatten(1).float()
+        for column in range(rows.shape[1]):
+            part = flat[rows[start : start + CACHED, column]].float().sub_(own)
+            found[start : start + CACHED, column] = part.square_().mean(1).sqrt_().div_(255)
+    return found
+
+
 def to_parents(images: Tensor, pool: ImageTable, parent_rows: Tensor) -> Tensor:
     """float32 [N]: distance of each image to its own parent."""
     parts = [rms(images[i], pool.gather(parent_rows[i], "cpu")) for i in _parts(len(images), pool.shape)]
@@ -62,10 +77,11 @@ def to_parents(images: Tensor, pool: ImageTable, parent_rows: Tensor) -> Tensor:
 
 def _to_each(images: Tensor, rows: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
     """float32 [N, K]: distance of each image to those that `read` gives for its rows [N, K]."""
-    count = rows.shape[1]
-    parts = _parts(len(images), images.shape[1:], each=count) if count else ()
-    found = [rms(images[i].repeat_interleave(count, 0), read(rows[i].flatten())).view(-1, count) for i in parts]
-    return torch.cat(found) if found else torch.zeros(rows.shape)
+    count, found = rows.shape[1], [torch.zeros((0, rows.shape[1]))]
+    for i in _parts(len(images), images.shape[1:], each=count) if count else ():
+        distinct, place = torch.unique(rows[i], return_inverse=True)
+        found.append(rms_to_each(images[i], read(distinct), place))
+    return torch.cat(found) if count else torch.zeros(rows.shape)
 
 
 def nearest_images(

@@ -6,6 +6,8 @@ A feature is kept if D scores it as it scores real pairs and if it lies as far f
 feature as real ones do from each other: neither a copy nor off the map.
 """
 
+import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +17,17 @@ import torch
 from torch import Tensor
 
 from augmint.config import MintSettings
+from augmint.data.sheet import sheet
 from augmint.errors import InputError
 from augmint.measure.knn import nearest
 from augmint.mint.draw import STREAM, Generator, full_batches, numbered
+from augmint.mint.filters import ranks
 from augmint.mint.thresholds import bounds, real_pairs
 from augmint.seeding import Draws
 from augmint.train.checkpoint import atomic_write
 
 SCHEMA = 1
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,22 @@ def mint_features(
     return made[kept], labels.repeat(settings.features_per_label)[kept]
 
 
-def export_features(features: Tensor, labels: Tensor, classes: tuple[str, ...], folder: Path) -> Path:
-    """Write minted features float [M, D] with their labels [M] to `folder`/features.parquet (label, class, feature)."""
+def as_images(features: Tensor, decode: Callable[[Tensor], Tensor]) -> Tensor:
+    """uint8 [M, C, H, W]: features float [M, D] as `decode` (an encoder's: → 0 … 1) sees them."""
+    return (decode(features).clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def export_features(
+    features: Tensor,
+    labels: Tensor,
+    classes: tuple[str, ...],
+    folder: Path,
+    decode: Callable[[Tensor], Tensor] | None = None,
+) -> Path:
+    """Write minted features float [M, D] with their labels [M] to `folder`/features.parquet (label, class, feature).
+
+    With `decode` also `folder`/features.png: up to ten of each class as images, a row a class.
+    """
     columns = {
         "label": pa.array(labels.tolist(), pa.int64()),
         "class": pa.array([classes[label] for label in labels.tolist()], pa.string()),
@@ -97,5 +116,12 @@ def export_features(features: Tensor, labels: Tensor, classes: tuple[str, ...], 
     }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns).replace_schema_metadata({"schema": str(SCHEMA)}), sink)
+    if decode is not None and len(labels):
+        shown = torch.nonzero(ranks(labels) < SHOWN)[:, 0]
+        shown = shown[labels[shown].argsort(stable=True)]
+        names = [classes[label] for label in labels[shown].tolist()]
+        buffer = io.BytesIO()
+        sheet(as_images(features[shown], decode), SHOWN, captions=names).save(buffer, "PNG")
+        atomic_write(folder / "features.png", buffer.getvalue())
     atomic_write(folder / "features.parquet", sink.getvalue().to_pybytes())
     return folder / "features.parquet"

@@ -15,6 +15,9 @@ ARMS = {
     "scratch-minted": "+ minted images",
     "encoder": "encoder only",
     "encoder-gaussian": "+ Gaussian features",
+    "encoder-smote": "+ SMOTE features",
+    "encoder-mixup": "+ mixed features",
+    "encoder-neighbours": "+ real neighbours",
     "encoder-minted": "+ minted features",
 }
 SIGNS = {"helped": "▲", "hurt": "▼", "equivalent": "=", "undecided": "?", "left out": "–"}
