@@ -55,7 +55,7 @@ def work_of(pool: ImageTable, compute: Compute) -> Work:
     facts = {"network": "cnn", "shape": list(SHAPE), "width": 32, "classes": CLASSES}
     network = compute.place(build("cnn", SHAPE, 32, CLASSES)).eval()
     model = ScratchClassifier(network, facts, compute)
-    thresholds = Thresholds(-1e9, 1e9, 0.02, 0.004, {})  # hardly anything is rejected: the most work for what follows
+    thresholds = Thresholds(-1e9, 1e9, 0.0, 0.0, {})  # hardly anything is rejected: the most work for what follows
     parents = torch.arange(PARENTS)
     settings = MintSettings(agreement=0.0, per_parent=1000)
     return Work(
@@ -99,6 +99,7 @@ def main() -> None:
     micro = parts(work)
     for name, value in micro.items():
         print(f"{name:20} {value:8.1f} µs an image", flush=True)
+    torch.set_num_threads(a.workers)  # of this process, which looks for near-duplicates; workers have one each
     rates, processor = [], []
     for number in range(a.rounds):
         with tempfile.TemporaryDirectory() as folder:

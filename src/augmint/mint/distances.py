@@ -24,7 +24,7 @@ NUMBERS = 256  # that a reduced image has at most
 CANDIDATES = 16
 BLOCK = 512
 FLOATS = 1 << 24  # numbers compared at a time: 64 MiB in float32
-CACHED = 64  # images compared at a time with one other each
+CACHED = 32  # images compared at a time with one other each
 
 
 def _parts(count: int, shape: Sequence[int], each: int = 1) -> tuple[Tensor, ...]:
@@ -58,15 +58,15 @@ def rms(a: Tensor, b: Tensor) -> Tensor:
 def rms_to_each(images: Tensor, others: Tensor, rows: Tensor) -> Tensor:
     """float32 [N, K]: `rms` of each of `images` uint8 [N, C, H, W] and the rows [N, K] of `others` uint8 [M, C, H, W].
 
-    Few images at a time, so that their pixels as floats stay in the processor's cache: four times as fast as at once.
+    Few images at a time, so that their pixels as floats stay in the processor's cache: ten times as fast as at once.
     """
     flat, found = others.flatten(1), torch.empty(rows.shape)
     for start in range(0, len(images), CACHED):
         own = images[start : start + CACHED].flatten(1).float()
         for column in range(rows.shape[1]):
-            part = flat[rows[start : start + CACHED, column]].float().sub_(own)
-            found[start : start + CACHED, column] = part.square_().mean(1).sqrt_().div_(255)
-    return found
+            part = flat.index_select(0, rows[start : start + CACHED, column]).float().sub_(own)
+            found[start : start + CACHED, column] = torch.linalg.vector_norm(part, dim=1)
+    return found.div_(255 * flat.shape[1] ** 0.5)
 
 
 def to_parents(images: Tensor, pool: ImageTable, parent_rows: Tensor) -> Tensor:
@@ -115,8 +115,10 @@ def _before(small: Tensor, start: int, counts: Tensor) -> tuple[Tensor, Tensor]:
     before = torch.nonzero(counts[:start])[:, 0]
     if len(before) == 0:
         return rows, valid
-    found = before[nearest(block, small[before], min(CANDIDATES, len(before)))[1]]
-    return torch.cat([rows, found], 1), torch.cat([valid, torch.ones_like(found, dtype=torch.bool)], 1)
+    distances, found = nearest(block, small[before], min(CANDIDATES, len(before)))
+    both = torch.cat([closest.values, distances], 1)
+    best = both.topk(min(CANDIDATES, both.shape[1]), largest=False)
+    return torch.cat([rows, before[found]], 1).gather(1, best.indices), best.values.isfinite()
 
 
 def to_earlier(images: Tensor, counts: Tensor, known: Tensor | None = None) -> Tensor:
@@ -128,6 +130,6 @@ def to_earlier(images: Tensor, counts: Tensor, known: Tensor | None = None) -> T
     small, found = reduced(images), [known]
     for start in range(len(known), len(images), BLOCK):
         rows, valid = _before(small, start, counts)
-        distances = _to_each(images[start : start + BLOCK], rows, lambda wanted: images[wanted])
+        distances = rms_to_each(images[start : start + BLOCK], images, rows)
         found.append(distances.masked_fill(~valid, torch.inf).amin(1))
     return torch.cat(found)
