@@ -11,8 +11,10 @@ from scipy import stats
 
 from augmint.measure.intervals import (
     accuracy_interval,
+    better,
     corrected_t_p,
     crossed_test_variance,
+    crossed_variance,
     holm,
     sign_flip_p,
     t_interval,
@@ -67,8 +69,9 @@ def test_many_differences_are_sampled() -> None:
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
-    assert holm([0.02]) == [0.02]
-    assert holm([]) == []
+    assert holm([0.02]) == pytest.approx([0.02])
+    assert len(holm([])) == 0
+    assert holm([[0.01, 0.04, 0.03], [0.5, 0.1, 0.6]]) == pytest.approx(np.array([[0.03, 0.06, 0.06], [1.0, 0.3, 1.0]]))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
@@ -101,3 +104,45 @@ def test_wilson_interval_by_its_formula() -> None:
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     assert accuracy_interval(31, 40) == pytest.approx((centre - half, centre + half))
     assert accuracy_interval(0, 0) == (0.0, 1.0)
+    for hits, count in ((0, 9), (9, 9), (3, 11)):
+        expected = stats.binomtest(hits, count).proportion_ci(method="wilson")
+        assert accuracy_interval(hits, count) == pytest.approx((expected.low, expected.high))
+
+
+def test_many_experiments_at_once_are_each_as_alone() -> None:
+    d = generator("batch").normal(0.2, 1, size=(3, 2, 9))
+    for found, alone in (
+        (np.stack(t_interval(d), -1), np.array([[t_interval(row) for row in family] for family in d])),
+        (sign_flip_p(d), np.array([[sign_flip_p(row) for row in family] for family in d])),
+        (corrected_t_p(d, 0.25), np.array([[corrected_t_p(row, 0.25) for row in family] for family in d])),
+    ):
+        assert found == pytest.approx(alone)
+
+
+def test_draws_crossed_with_seeds_by_the_mean_squares_written_out() -> None:
+    d = generator("anova").normal(size=(4, 3)) + np.arange(4)[:, None] + [0, 2, 5]
+    mean = sum(d[j, s] for j in range(4) for s in range(3)) / 12
+    rows, columns = [sum(d[j]) / 3 for j in range(4)], [sum(d[:, s]) / 4 for s in range(3)]
+    of_draws = 3 * sum((r - mean) ** 2 for r in rows) / 3
+    of_seeds = 4 * sum((c - mean) ** 2 for c in columns) / 2
+    rest = sum((d[j, s] - rows[j] - columns[s] + mean) ** 2 for j in range(4) for s in range(3)) / 6
+    variance, freedom = crossed_variance(d)
+    assert variance == pytest.approx((of_draws + of_seeds - rest) / 12)
+    assert freedom == pytest.approx(
+        (of_draws + of_seeds - rest) ** 2 / (of_draws**2 / 3 + of_seeds**2 / 2 + rest**2 / 6)
+    )
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    assert t_interval(d, crossed=True) == pytest.approx((mean, mean - half, mean + half))
+    assert crossed_variance(np.zeros((4, 3))) == pytest.approx((0.0, 3.0))
+
+
+def test_one_seed_more_says_nothing_where_seeds_do_not_matter() -> None:
+    """Draws alone vary: the crossed interval is that of the draws."""
+    d = generator("draws").normal(size=(9, 1)) + np.zeros((9, 4))
+    assert t_interval(d, crossed=True) == pytest.approx(t_interval(d[:, 0]))
+
+
+def test_p_of_a_better_b() -> None:
+    won, low, high = better([0.1, -0.1, 0.2, 0.3, 0.4])
+    assert won == pytest.approx(0.8) and (low, high) == pytest.approx(accuracy_interval(4, 5))
+    assert better([[0.1, -0.1], [0.0, 0.0]])[0] == pytest.approx(0.5)

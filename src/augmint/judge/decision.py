@@ -10,19 +10,22 @@ and says what would decide it.
 
 Draws share one test set: their spread says nothing of how another test set would come out; that part
 is added as `test_variance`. Folds share training images: their variance is corrected (Nadeau &
-Bengio), and p is that of the corrected t test, as overlapping folds must not be permuted.
+Bengio), and p is that of the corrected t test, as overlapping folds must not be permuted. Where every
+draw was run with several encoder seeds, draws and seeds are crossed random effects, and p is that of
+their t test: flipping the signs of draws would take the seeds for fixed.
+
+`family_verdicts` is the same rule for many simulated experiments at once, to prove its error rates.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from augmint.config import JudgeSettings
-from augmint.measure.intervals import corrected_t_p, sign_flip_p, t_interval
+from augmint.measure.intervals import better, corrected_t_p, crossed_variance, holm, sign_flip_p, t_interval
 
 LEAST_DRAWS = 8  # Holm over two contrasts needs p < 0.025; the sign-flip test of 6 draws ends at 0.031
 POWER = 2.8  # normal quantiles of 97.5 % and 80 %: four in five such experiments would decide
@@ -41,7 +44,10 @@ class Outcome:
     verdict: str  # helped, hurt, equivalent, undecided; "left out" where an arm is missing
     draws: int
     needed_draws: int | None = None  # of an undecided one: draws in all that would decide it; None: no number would
-    won: float = math.nan  # share of the draws in which the arm was better, ties half
+    won: float = math.nan  # P(A > B): share of the draws in which the arm was better, ties half
+    won_low: float = math.nan  # its interval; none for folds, which overlap
+    won_high: float = math.nan
+    seeds: int = 1  # encoder seeds crossed with the draws; 1: the interval does not contain them
     test_error: float = 0.0  # standard error from the choice of test images, contained in the interval
     differences: tuple[float, ...] = ()
     contrast: str = ""
@@ -57,29 +63,37 @@ class Outcome:
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
 
 
-def _verdict(o: Outcome, settings: JudgeSettings) -> str:
-    if o.draws < LEAST_DRAWS:
-        return "undecided"
-    if -settings.equivalence <= o.low and o.high <= settings.equivalence:
-        return "equivalent"
-    if o.p_adjusted >= 1 - settings.confidence or o.low <= 0 <= o.high:
-        return "undecided"
-    return "helped" if o.mean > 0 else "hurt"
+def words(
+    mean: ArrayLike, low: ArrayLike, high: ArrayLike, p_adjusted: ArrayLike, draws: int, settings: JudgeSettings
+) -> NDArray[np.str_]:
+    """The verdicts that these numbers allow, any shape."""
+    mean, low, high, p = (np.asarray(v, dtype=np.float64) for v in (mean, low, high, p_adjusted))
+    same = (low >= -settings.equivalence) & (high <= settings.equivalence)
+    clear = (p < 1 - settings.confidence) & ((low > 0) | (high < 0))
+    cases = [np.full(mean.shape, draws < LEAST_DRAWS), same, ~clear, mean > 0]
+    return np.asarray(np.select(cases, ["undecided", "equivalent", "undecided", "helped"], "hurt"))
 
 
-def _needed(d: NDArray[np.float64], correction: float, test_variance: float, settings: JudgeSettings) -> int | None:
+def family_verdicts(differences: ArrayLike, settings: JudgeSettings = DEFAULTS) -> NDArray[np.str_]:
+    """Verdicts [..., C] of families of C contrasts on J draws each, differences [..., C, J], after Holm."""
+    d = np.asarray(differences, dtype=np.float64)
+    interval = t_interval(d, settings.confidence)
+    return words(*interval, holm(sign_flip_p(d)), d.shape[-1], settings)
+
+
+def _needed(d: NDArray[np.float64], fixed: float, settings: JudgeSettings) -> int | None:
     """Draws in all that would decide: (2.8 s / d)², d the distance to zero or, if that is farther, into
-    the zone of equivalence. What more draws cannot reduce is taken off first; None if nothing is left."""
+    the zone of equivalence. `fixed`, the variance that more draws cannot reduce, is taken off first; None if
+    nothing is left."""
     gap = max(abs(float(d.mean())), settings.equivalence - abs(float(d.mean())))
-    variance = float(d.var(ddof=1)) if len(d) > 1 else math.inf
-    left = (gap / POWER) ** 2 - test_variance - (variance * correction if correction else 0.0)
-    if left <= 0 or math.isinf(variance):
+    left = (gap / POWER) ** 2 - fixed
+    if len(d) < 2 or left <= 0:
         return None
-    return max(math.ceil(variance / left), len(d) + 1, LEAST_DRAWS)
+    return max(math.ceil(float(d.var(ddof=1)) / left), len(d) + 1, LEAST_DRAWS)
 
 
 def decide(
-    differences: Sequence[float] | NDArray[np.float64],
+    differences: ArrayLike,
     n_test_over_n_train: float = 0.0,
     settings: JudgeSettings = DEFAULTS,
     test_variance: float = 0.0,
@@ -87,12 +101,17 @@ def decide(
 ) -> Outcome:
     """The outcome for paired differences of accuracy, one per draw or fold, before Holm's adjustment.
 
+    differences           [J], or [J, S] where every draw was run with the same S encoder seeds
     n_test_over_n_train   for folds, which overlap: switches on the correction; 0 for draws
     test_variance         variance of the mean difference from the choice of the `test_images`
     """
-    d = np.asarray(differences, dtype=np.float64)
-    mean, low, high = t_interval(d, settings.confidence, n_test_over_n_train, test_variance, test_images)
-    p = corrected_t_p(d, n_test_over_n_train) if n_test_over_n_train else sign_flip_p(d)
+    table, folds = np.asarray(differences, dtype=np.float64), n_test_over_n_train > 0
+    crossed = table.ndim == 2
+    d = table.mean(1) if crossed else table
+    interval = t_interval(table, settings.confidence, n_test_over_n_train, test_variance, test_images, crossed)
+    mean, low, high = map(float, interval)
+    p = float(corrected_t_p(table, n_test_over_n_train, crossed) if folds or crossed else sign_flip_p(d))
+    won, *won_interval = better(table, settings.confidence)
     outcome = Outcome(
         mean,
         low,
@@ -101,16 +120,28 @@ def decide(
         p,
         "undecided",
         len(d),
-        won=float(((d > 0) + 0.5 * (d == 0)).mean()),
+        won=won,
+        won_low=math.nan if folds else won_interval[0],
+        won_high=math.nan if folds else won_interval[1],
+        seeds=table.shape[1] if crossed else 1,
         test_error=math.sqrt(test_variance),
         differences=tuple(d.tolist()),
-        unit="folds" if n_test_over_n_train else "draws",
-        needed_draws=_needed(d, n_test_over_n_train, test_variance, settings),
+        unit="folds" if folds else "draws",
+        needed_draws=_needed(d, test_variance + _unmoved(table, n_test_over_n_train), settings),
     )
     return settle(outcome, settings)
 
 
+def _unmoved(table: NDArray[np.float64], correction: float) -> float:
+    """The part of the mean's variance that more draws would leave: shared images of folds, encoder seeds."""
+    if len(table) < 2:
+        return 0.0
+    if table.ndim == 1:
+        return float(table.var(ddof=1)) * correction
+    return max(0.0, float(crossed_variance(table, correction)[0]) - float(table.mean(1).var(ddof=1)) / len(table))
+
+
 def settle(o: Outcome, settings: JudgeSettings = DEFAULTS) -> Outcome:
     """The outcome with the verdict that its numbers allow."""
-    verdict = _verdict(o, settings)
+    verdict = str(words(o.mean, o.low, o.high, o.p_adjusted, o.draws, settings))
     return replace(o, verdict=verdict, needed_draws=o.needed_draws if verdict == "undecided" else None)

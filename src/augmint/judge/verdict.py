@@ -23,6 +23,7 @@ from augmint.measure.intervals import crossed_test_variance, holm
 
 __all__ = ["CONTRASTS", "Contrast", "Outcome", "decide", "points", "verdicts"]
 
+LEAST_SEEDS = 3  # encoder seeds that make an effect of their own: of two the spread cannot be told
 Trial = dict[str, Any]
 Unit = tuple[int, int]  # (draw, fold)
 Hits = Callable[[Trial], NDArray[np.bool_]]
@@ -70,7 +71,7 @@ CONTRASTS = (
 
 
 class _Cell:
-    """The trials of one number of labels by arm and unit. Several encoder seeds of a unit are averaged."""
+    """The trials of one number of labels by arm and unit (draw or fold), of one or several encoder seeds."""
 
     def __init__(self, trials: list[Trial], settings: JudgeSettings) -> None:
         self.settings = settings
@@ -83,6 +84,15 @@ class _Cell:
 
     def mean(self, arm: str, units: Sequence[Unit], field: str) -> float:
         return float(np.mean([t[field] for u in units for t in self.by[arm][u]])) if units else math.nan
+
+    def differences(self, arm: str, rivals: dict[Unit, str]) -> NDArray[np.float64]:
+        """Paired differences of accuracy: [units, seeds] where all were run with the same `LEAST_SEEDS` or more
+        encoder seeds, else [units], averaged over whatever seeds there are."""
+        pairs = [(self.by[arm][unit], self.by[rival][unit]) for unit, rival in rivals.items()]
+        seeds = set.intersection(*({t["encoder_seed"] for t in side} for pair in pairs for side in pair))
+        if len(seeds) < LEAST_SEEDS:
+            return np.array([_accuracy(own) - _accuracy(rival) for own, rival in pairs])
+        return np.array([[_accuracy(own, s) - _accuracy(rival, s) for s in sorted(seeds)] for own, rival in pairs])
 
     def _others(self, unit: Unit, units: Sequence[Unit]) -> list[Unit]:
         """The other draws; of folds the other ones of the same repeat, which share no test image with this one."""
@@ -109,6 +119,10 @@ class _Cell:
         """n_test / n_train of folds, 0 of draws."""
         folds = [t for u in units for t in self.by[arm][u] if t["role"] == "fold"]
         return float(np.mean([t["n_test"] / max(t["n_train"], 1) for t in folds])) if folds else 0.0
+
+
+def _accuracy(trials: list[Trial], seed: int | None = None) -> float:
+    return float(np.mean([t["accuracy"] for t in trials if seed in (None, t["encoder_seed"])]))
 
 
 def _test_variance(cell: _Cell, arm: str, rivals: dict[Unit, str], hits: Hits) -> tuple[float, int]:
@@ -138,11 +152,10 @@ def _compare(contrast: Contrast, cell: _Cell, hits: Hits | None) -> Outcome:
     if not units:
         return _left_out(contrast, f"{contrast.arm} and {' or '.join(rivals)} share no draw")
     best = cell.best(rivals, units)
-    differences = [cell.mean(contrast.arm, [u], "accuracy") - cell.mean(best[u], [u], "accuracy") for u in units]
     ratio = cell.ratio(contrast.arm, units)
     variance, images = _test_variance(cell, contrast.arm, best, hits) if hits and not ratio else (0.0, 0)
     names = "/".join(name for name, _ in Counter(best.values()).most_common())
-    outcome = decide(differences, ratio, cell.settings, variance, images)
+    outcome = decide(cell.differences(contrast.arm, best), ratio, cell.settings, variance, images)
     return replace(outcome, contrast=contrast.name, question=contrast.sentence, arm=contrast.arm, rival=names)
 
 
@@ -177,7 +190,7 @@ def verdicts(
         cell = _Cell([t for t in counted if t["labels_per_class"] == labels], settings)
         found += [replace(_compare(c, cell, hits), labels_per_class=labels) for c in contrasts]
     compared = [o for o in found if o.verdict != "left out"]
-    adjusted = dict(zip(map(id, compared), holm([o.p for o in compared]), strict=True))
+    adjusted = dict(zip(map(id, compared), holm([o.p for o in compared]).tolist(), strict=True))
     several = len({o.labels_per_class for o in found}) > 1
     by_name = {c.name: c for c in contrasts}
     return [
@@ -201,7 +214,8 @@ def _tell(o: Outcome, contrast: Contrast, settings: JudgeSettings, several: bool
     rival = contrast.rival.format(best=best)
     size = f"{points(o.mean)} points [{points(o.low, False)}, {points(o.high, False)}]"
     where = f" at {o.labels_per_class} labels per class" if several else ""
-    evidence = f"in {o.draws} paired {o.unit if o.draws > 1 else o.unit[:-1]}{where}"
+    seeds = f" × {o.seeds} encoder seeds" if o.seeds > 1 else ""
+    evidence = f"in {o.draws} paired {o.unit if o.draws > 1 else o.unit[:-1]}{seeds}{where}"
     if o.verdict in ("helped", "hurt"):
         text = f"{contrast.subject} {o.verdict}: {size} over {rival}, {evidence}."
     elif o.verdict == "equivalent":
@@ -221,9 +235,9 @@ def _missing(o: Outcome) -> str:
     if o.draws < LEAST_DRAWS:
         return f"no claim is made from fewer than {LEAST_DRAWS} {o.unit}"
     if o.needed_draws is None:
-        return (
-            f"more {o.unit} alone would not decide it, only more {'labelled' if o.unit == 'folds' else 'test'} images"
-        )
+        images = f"more {'labelled' if o.unit == 'folds' else 'test'} images"
+        seeds = "more encoder seeds or " if o.seeds > 1 else ""
+        return f"more {o.unit} alone would not decide it, only {seeds}{images}"
     more = o.needed_draws - o.draws
     if more > 1000:
         return f"it would take more than 1,000 further {o.unit} to decide"

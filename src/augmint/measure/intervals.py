@@ -4,10 +4,11 @@ mean, low, high = t_interval(differences, 0.95)             # over label draws
 mean, low, high = t_interval(differences, 0.95, n_test / n_train)  # over folds, which share images
 p = sign_flip_p(differences)
 adjusted = holm([0.01, 0.04, 0.3])
+
+All take many experiments at once: the last axis is that of the draws (or of the contrasts, for `holm`).
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,24 +23,57 @@ Floats = NDArray[np.float64]
 
 
 def standard_error(
-    differences: ArrayLike, correction: float = 0.0, test_variance: float = 0.0, test_images: int = 0
-) -> tuple[float, float]:
-    """Standard error of the mean difference, and its degrees of freedom.
+    differences: ArrayLike,
+    correction: float = 0.0,
+    test_variance: float = 0.0,
+    test_images: int = 0,
+    crossed: bool = False,
+) -> tuple[Floats, Floats]:
+    """Standard error of the mean of `differences` [..., J], and its degrees of freedom, both [...].
 
     The variance is s² (1/J + correction) + test_variance. `correction` is n_test / n_train where
     trials are folds that share training images (Nadeau & Bengio, "Inference for the generalization
     error", Machine Learning 2003, eq. 3.12), else 0. `test_variance` is `crossed_test_variance` over
-    `test_images`; the degrees of freedom are then Satterthwaite's.
+    `test_images`; the degrees of freedom are then Satterthwaite's. `crossed`: see `crossed_variance`.
     """
     d = np.asarray(differences, dtype=np.float64)
-    if len(d) < 2:
-        return math.inf, 1.0
-    own = float(d.var(ddof=1)) * (1 / len(d) + correction)
+    if d.shape[-2 if crossed else -1] < 2:
+        shape = d.shape[: -2 if crossed else -1]
+        return np.full(shape, math.inf), np.ones(shape)
+    own, freedom = crossed_variance(d, correction) if crossed else _variance(d, correction)
     total = own + test_variance
     if test_variance == 0:
-        return math.sqrt(total), len(d) - 1.0
-    freedom = total**2 / (own**2 / (len(d) - 1) + test_variance**2 / max(test_images - 1, 1))
-    return math.sqrt(total), freedom
+        return np.sqrt(total), freedom
+    return np.sqrt(total), total**2 / (own**2 / freedom + test_variance**2 / max(test_images - 1, 1))
+
+
+def _variance(d: Floats, correction: float) -> tuple[Floats, Floats]:
+    own = d.var(axis=-1, ddof=1) * (1 / d.shape[-1] + correction)
+    return own, np.full(own.shape, d.shape[-1] - 1.0)
+
+
+def crossed_variance(differences: ArrayLike, correction: float = 0.0) -> tuple[Floats, Floats]:
+    """Variance of the mean of `differences` [..., J, S], J draws of labels crossed with S encoder seeds, and
+    Satterthwaite's degrees of freedom.
+
+    Draws and seeds are random effects: another draw and another seed would both come out differently. With the
+    mean squares of the two-way layout, (MS_draws (1 + J correction) + MS_seeds - MS_residual) / (J S), at least
+    MS_residual / (J S) (Searle, Casella & McCulloch, "Variance components", 1992, ch. 4). By simulation the 95 %
+    interval covers the truth in 93 to 99 % from 3 seeds on; with 2 it may fall to 89 %. J and S are at least 2.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    draws, seeds = d.shape[-2:]
+    by_draw, by_seed, mean = d.mean(-1), d.mean(-2), d.mean((-2, -1))
+    rest = d - by_draw[..., :, None] - by_seed[..., None, :] + mean[..., None, None]
+    freedom = (draws - 1.0, seeds - 1.0, (draws - 1.0) * (seeds - 1.0))
+    of_draws = seeds * by_draw.var(-1, ddof=1) * (1 + draws * correction)
+    of_seeds = draws * by_seed.var(-1, ddof=1)
+    residual = (rest**2).sum((-2, -1)) / freedom[2]
+    total = np.maximum(of_draws + of_seeds - residual, residual)
+    spread = sum(part**2 / f for part, f in zip((of_draws, of_seeds, residual), freedom, strict=True))
+    with np.errstate(invalid="ignore", divide="ignore"):  # all differences equal
+        freed = np.where(spread > 0, total**2 / spread, freedom[0])
+    return total / (draws * seeds), freed
 
 
 def t_interval(
@@ -48,25 +82,27 @@ def t_interval(
     correction: float = 0.0,
     test_variance: float = 0.0,
     test_images: int = 0,
-) -> tuple[float, float, float]:
-    """Mean, lower and upper end of Student's interval; see `standard_error` for the arguments.
+    crossed: bool = False,
+) -> tuple[Floats, Floats, Floats]:
+    """Mean, lower and upper end of Student's interval, each [...]; see `standard_error` for the arguments.
 
     One difference alone gives an infinite interval.
     """
     d = np.asarray(differences, dtype=np.float64)
-    error, freedom = standard_error(d, correction, test_variance, test_images)
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
-    mean = float(d.mean())
+    error, freedom = standard_error(d, correction, test_variance, test_images, crossed)
+    half = stats.t.ppf((1 + confidence) / 2, freedom) * error
+    mean = d.mean((-2, -1) if crossed else -1)
     return mean, mean - half, mean + half
 
 
-def corrected_t_p(differences: ArrayLike, correction: float = 0.0) -> float:
-    """Two-sided p of Student's t test that the mean is 0, variance corrected as in `standard_error`."""
+def corrected_t_p(differences: ArrayLike, correction: float = 0.0, crossed: bool = False) -> Floats:
+    """Two-sided p [...] of Student's t test that the mean is 0, variance as in `standard_error`."""
     d = np.asarray(differences, dtype=np.float64)
-    error, freedom = standard_error(d, correction)
-    if error == 0:
-        return 1.0 if d.mean() == 0 else 0.0
-    return float(2 * stats.t.sf(abs(d.mean()) / error, freedom))
+    error, freedom = standard_error(d, correction, crossed=crossed)
+    mean = np.abs(d.mean((-2, -1) if crossed else -1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = np.where(error > 0, mean / error, np.where(mean > 0, math.inf, 0.0))
+    return np.asarray(2 * stats.t.sf(t, freedom))
 
 
 def _signed_sums(values: Floats) -> Floats:
@@ -77,14 +113,19 @@ def _signed_sums(values: Floats) -> Floats:
     return sums
 
 
-def sign_flip_p(differences: ArrayLike) -> float:
-    """Two-sided p of the permutation test that flips signs: the share of all sign patterns whose sum is
-    at least as far from 0 as the one seen.
+def sign_flip_p(differences: ArrayLike) -> Floats:
+    """Two-sided p [...] of the permutation test that flips the signs of `differences` [..., J]: the share of all
+    sign patterns whose sum is at least as far from 0 as the one seen.
 
     Exact up to 32 differences (the patterns of both halves, combined by searching); above that from
-    100,000 drawn patterns. The smallest value at n differences is 2^(1 - n).
+    100,000 drawn patterns. The smallest value at J differences is 2^(1 - J).
     """
     d = np.asarray(differences, dtype=np.float64)
+    rows = d.reshape(-1, d.shape[-1])
+    return np.array([_flip_p(row) for row in rows]).reshape(d.shape[:-1])
+
+
+def _flip_p(d: Floats) -> float:
     seen = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # equal sums differ by rounding
     if len(d) > EXACT:
         signs = generator("sign-flip", len(d)).integers(0, 2, size=(ROUNDS, len(d)), dtype=np.int8)
@@ -96,12 +137,15 @@ def sign_flip_p(differences: ArrayLike) -> float:
     return min(1.0, float((above + below).sum()) / 2.0 ** len(d))
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values, in the order given: below α means rejected with family-wise error α."""
-    adjusted, highest = [0.0] * len(ps), 0.0
-    for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
-        adjusted[index] = highest
+def holm(ps: ArrayLike) -> Floats:
+    """Holm's adjusted p values of families [..., C], in the order given: below α means rejected with family-wise
+    error α."""
+    p = np.asarray(ps, dtype=np.float64)
+    order = p.argsort(axis=-1)
+    count = np.arange(p.shape[-1], 0, -1)
+    steps = np.minimum(1.0, np.take_along_axis(p, order, axis=-1) * count)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.maximum.accumulate(steps, axis=-1), axis=-1)
     return adjusted
 
 
@@ -123,9 +167,24 @@ def crossed_test_variance(differences: ArrayLike) -> float:
     return max(0.0, (draws * between - noise) / (draws * images))
 
 
-def accuracy_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share `hits` / `count`, 0 … 1; (0, 1) where nothing was counted."""
+def accuracy_interval(hits: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share `hits` / `count`, 0 … 1; (0, 1) where nothing was counted. A tie may count half."""
     if count == 0:
         return 0.0, 1.0
-    found = stats.binomtest(hits, count).proportion_ci(confidence, method="wilson")
-    return float(found.low), float(found.high)
+    z, share = float(stats.norm.ppf((1 + confidence) / 2)), hits / count
+    centre = share + z**2 / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    whole = 1 + z**2 / count
+    return max(0.0, (centre - half) / whole), min(1.0, (centre + half) / whole)
+
+
+def better(differences: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+    """P(A > B): the chance that arm A beats arm B on a new draw, and its Wilson interval, from independent paired
+    differences [J] or [J, S] (a tie counts half).
+
+    It says how *often* an arm is better, the mean says by how *much* (Bouthillier et al., "Accounting for variance
+    in machine learning benchmarks", MLSys 2021). Encoder seeds of one draw are averaged: they share its labels.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    wins = ((d > 0) + 0.5 * (d == 0)).reshape(len(d), -1).mean(1)
+    return (float(wins.mean()), *accuracy_interval(float(wins.sum()), len(wins), confidence))

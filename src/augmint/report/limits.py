@@ -6,6 +6,7 @@ for sentence in limits(facts): ...
 from typing import Any
 
 from augmint.judge.decision import POWER
+from augmint.judge.verdict import LEAST_SEEDS
 
 Facts = dict[str, Any]
 
@@ -17,7 +18,7 @@ def limits(facts: Facts) -> list[str]:
         return ["This run has no finished trials yet, so it can say nothing about what helps."]
     found = [*_smallest(facts), *(_of_folds(facts) if kind == "folds" else _of_draws(facts))]
     seeds = facts["evaluation"]["encoder_seeds"]
-    if len(seeds) < 3:
+    if len(seeds) < LEAST_SEEDS:
         trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
         found.append(
             f"The encoder and the generators were trained with {trained}. Another seed can come out differently, "
@@ -54,9 +55,10 @@ def _number(values: list[int]) -> str:
 def _of_draws(facts: Facts) -> list[str]:
     tests = _number(facts["evaluation"]["test_images"])
     val = facts["data"]["splits"].get("val", {}).get("labelled", 0)
+    crossed = ", the seed of the encoder" if any(o.get("seeds", 1) > 1 for o in facts["verdict"]) else ""
     found = [
         f"All draws are tested on the same {tests} images, which no training, choice or curve has seen. The "
-        "intervals contain the draw of the labels and the choice of these test images."
+        f"intervals contain the draw of the labels{crossed} and the choice of these test images."
     ]
     if val or facts["curves"]["arms"]:
         found.append(

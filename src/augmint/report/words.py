@@ -80,11 +80,15 @@ def memory(count: int | None) -> str:
 
 
 def tally(outcome: dict[str, Any]) -> str:
-    """'Better in 7, equal in 1 and worse in 2 of 10 draws'."""
+    """'Better in 7, equal in 1 and worse in 2 of 10 draws, so in about 75 % [44, 92] of new draws'."""
     d = outcome["differences"]
     better, worse = sum(v > 0 for v in d), sum(v < 0 for v in d)
     equal = f", equal in {len(d) - better - worse}" if len(d) > better + worse else ""
-    return f"Better in {better}{equal} and worse in {worse} of {len(d)} {outcome['unit']}"
+    text = f"Better in {better}{equal} and worse in {worse} of {len(d)} {outcome['unit']}"
+    if outcome["won_low"] is None:
+        return text
+    won, low, high = (f"{100 * outcome[name]:.0f}" for name in ("won", "won_low", "won_high"))
+    return f"{text}, so in about {won} % [{low}, {high}] of new draws"
 
 
 def setting(facts: dict[str, Any]) -> str:
