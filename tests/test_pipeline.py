@@ -108,6 +108,16 @@ def test_the_same_call_again_computes_nothing_and_changes_nothing(run: am.Run) -
     assert again.facts["arms"] == facts["arms"] and again.verdict == facts["verdict"]
 
 
+def test_a_verdict_can_be_a_condition(run: am.Run) -> None:
+    """Two draws decide nothing, so the finished run fails the gate: table and verdict first, then one line."""
+    done = augmint("run", run.folder, "--fail-unless", "helped:minted-over-pseudo", "--quiet", check=False)
+    assert done.returncode == 4 and "scratch-minted" in done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "augmint: --fail-unless helped:minted-over-pseudo is not met: Undecided whether minted images"
+    )
+
+
 def test_other_settings_are_refused_with_the_difference(run: am.Run) -> None:
     with pytest.raises(am.InputError, match=r"labels_per_class: 5 -> 6"):
         am.run("digits", run.folder, labels_per_class=6, preset="tiny", quiet=True)
@@ -164,6 +174,8 @@ def test_killed_and_started_again_ends_with_the_same_result(run: am.Run, tmp_pat
         (["run", "digits", "--set", "judge.arms=[scratch-magic]"], 2, "scratch-magic"),
         (["run", "digits", "--labels-per-class", "5000", "--preset", "tiny"], 3, "5,?000"),
         (["run", "digits", "--device", "cuda:99"], 2, "cuda"),
+        (["run", "digits", "--fail-unless", "better"], 2, "choose one of helped, equivalent, not-hurt"),
+        (["mint", "digits", "--fail-unless", "helped"], 2, "use `augmint run`"),
         (["preview", "digits", "--policy", "magic"], 2, "magic"),
         (["report", "."], 3, "not a run"),
         (["predict", ".", "x.png"], 3, "no final classifier"),

@@ -3,7 +3,8 @@
 augmint run photos/ --labels-per-class 10
 
 Results go to stdout, progress to stderr. Exit codes: 0 done, 1 a failure of augmint's, 2 wrong usage,
-3 something about the input or the disk, 130 stopped by Ctrl-C (the same command goes on).
+3 something about the input or the disk, 4 done but not the verdict that --fail-unless asks for, 130 stopped by
+Ctrl-C (the same command goes on).
 """
 
 import csv
@@ -24,6 +25,7 @@ from rich.console import Console
 from augmint import api
 from augmint.config import PRESETS, DataSettings, Settings, assignments, merge, resolve
 from augmint.errors import AugmintError, UsageError
+from augmint.judge.gate import Wish
 from augmint.train import ProgressOut, RunDir, checkpoint
 
 app = typer.Typer(
@@ -67,6 +69,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what is in 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 Size = Annotated[int | None, typer.Option("--size", min=1, help="Side in pixels; default from the data.")]
 Mode = Annotated[str, typer.Option("--mode", help="auto, grey or rgb.")]
+GATE = (
+    "End with exit code 4 unless the verdict is helped, equivalent or not-hurt: of the first declared contrast, or of "
+    "NAME in helped:NAME."
+)
 
 # What the disk may answer anywhere that a file is written or read; no defect of ours.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ENOTDIR}
@@ -170,10 +176,18 @@ def _add_stage(name: str, what: str) -> None:
         as_json: Json = False,
         overwrite: Overwrite = False,
         quiet: Quiet = False,
+        fail_unless: Annotated[str | None, typer.Option(hidden=name != "run", metavar="VERDICT", help=GATE)] = None,
     ) -> None:
-        _run_stage(
+        if fail_unless and name != "run":
+            raise UsageError(
+                f"--fail-unless asks for a verdict, which `augmint {name}` does not give; use `augmint run`"
+            )
+        wish = Wish.read(fail_unless) if fail_unless else None
+        done = _run_stage(
             name, source, out, labels_per_class, preset, config, set_, seed, device, dry_run, as_json, overwrite, quiet
         )
+        if wish and done:
+            wish.check(*done)
 
     app.command(name, help=what)(command)
 
@@ -192,15 +206,16 @@ def _run_stage(
     as_json: bool,
     overwrite: bool,
     quiet: bool,
-) -> None:
-    """Run a stage, or estimate it, and tell."""
+) -> tuple[list[dict[str, Any]], float] | None:
+    """Run a stage, or estimate it, and tell; of a whole run the verdict, and what counts as equivalent."""
     options = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
     settings, folder = _settings(source, out, options, preset, config, pairs)
     if dry_run:
         _dry_run(settings, folder, as_json)
-        return
+        return None
     result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
     _tell(name, folder, result, as_json)
+    return (api.Run(folder).verdict, settings.judge.equivalence) if name == "run" else None
 
 
 for stage, what in STAGES.items():
