@@ -35,8 +35,9 @@ LEVELS = {
 }
 
 
-def make_run(folder: Path, kind: str = "draws", count: int = 10, minted: bool = True) -> Path:
-    """Write a run folder. `kind`: draws, folds, or bare (settings alone, nothing has finished)."""
+def make_run(folder: Path, kind: str = "draws", count: int = 10, minted: bool = True, gain: float = 0.0) -> Path:
+    """Write a run folder. `kind`: draws, folds, or bare (settings alone, nothing has finished). `gain` lifts the
+    logits of the right class in every arm."""
     folder.mkdir(parents=True)
     digits = load_digits()
     labels = digits.target.astype(np.int64)
@@ -53,7 +54,7 @@ def make_run(folder: Path, kind: str = "draws", count: int = 10, minted: bool = 
         labels = np.where(np.arange(len(labels)) < 200, labels, -1)
         split[:] = "train"
     _manifest(folder, labels, split)
-    _trials(folder, labels, split, kind, count, minted)
+    _trials(folder, labels, split, kind, count, minted, gain)
     _metrics(folder, count, minted)
     _stages(folder, minted)
     _encoder(folder, digits.images)
@@ -99,14 +100,14 @@ def _logits(labels: Array, rows: Array, level: float, arm: str, unit: int) -> Ar
     return np.eye(10)[y] * (level + luck) * 2 + 0.8 * hard * (1 - 0.5 * np.eye(10)[y]) + 0.45 * own
 
 
-def _trials(folder: Path, labels: Array, split: Array, kind: str, count: int, minted: bool) -> None:
+def _trials(folder: Path, labels: Array, split: Array, kind: str, count: int, minted: bool, gain: float) -> None:
     (folder / "trials").mkdir()
     rows = []
     for unit in range(count):
         tested = _tested(labels, split, kind, unit)
         for arm, level in LEVELS.items():
             if minted or "minted" not in arm:
-                rows.append(_trial(folder, labels, tested, kind, unit, arm, level))
+                rows.append(_trial(folder, labels, tested, kind, unit, arm, level + gain))
     rows.append({**rows[0], "role": "select", "accuracy": 0.0})
     pq.write_table(pa.Table.from_pylist(rows), folder / "trials.parquet")
 
@@ -116,6 +117,7 @@ def _trial(folder: Path, labels: Array, tested: Array, kind: str, unit: int, arm
     path = Path("trials") / f"{kind}-{unit:02d}-{arm}.safetensors"
     tensors = {"logits": torch.from_numpy(logits).float(), "rows": torch.from_numpy(tested)}
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / path)
+    _learnt(folder / "stages" / "trials" / f"{kind[:-1]}-{unit:02d}-{arm}" / f"{unit:012x}-0", labels, tested, unit)
     accuracy = float((tensors["logits"].argmax(1).numpy() == labels[tested]).mean())
     return {
         "arm": arm,
@@ -134,6 +136,15 @@ def _trial(folder: Path, labels: Array, tested: Array, kind: str, unit: int, arm
         "config_hash": f"{unit:012x}-0",
         "logits": str(path),
     }
+
+
+def _learnt(folder: Path, labels: Array, tested: Array, unit: int) -> None:
+    """What a trial learnt from, as its stage keeps it."""
+    free = np.setdiff1d(np.flatnonzero(labels >= 0), tested)
+    chosen = generator("labels", unit).choice(free, min(100, len(free)), replace=False)
+    folder.mkdir(parents=True)
+    identity = {"labels": [[f"{i:016x}:{i}", CLASSES[labels[i]]] for i in chosen]}
+    (folder / "identity.json").write_text(json.dumps(identity))
 
 
 def _metrics(folder: Path, count: int, minted: bool) -> None:
@@ -191,7 +202,7 @@ def _stages(folder: Path, minted: bool) -> None:
 
 
 def _done(folder: Path, seconds: float, mebibytes: int) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "done.json").write_text(json.dumps({"schema": 1, "seconds": seconds, "peak_memory": mebibytes * 2**20}))
 
 

@@ -289,6 +289,24 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="Another of the same data, labels and seed.")],
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this arm; given twice, the first run's and the second's. Default: all that both have."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs draw by draw: second minus first, with interval and verdict for each arm."""
+    from augmint.report.compare import compare as pair
+    from augmint.report.text import render_comparison
+
+    found = pair(first, second, arm or ())
+    _print_json(found) if as_json else out_console.print(render_comparison(found))
+
+
+@app.command()
 def predict(
     folder: RunFolder,
     images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],

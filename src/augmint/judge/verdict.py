@@ -21,7 +21,7 @@ from augmint.config import JudgeSettings
 from augmint.judge.decision import DEFAULTS, LEAST_DRAWS, Outcome, decide, settle
 from augmint.measure.intervals import crossed_test_variance, holm
 
-__all__ = ["CONTRASTS", "Contrast", "Outcome", "decide", "points", "verdicts"]
+__all__ = ["CONTRASTS", "Contrast", "Outcome", "decide", "missing", "points", "verdicts"]
 
 LEAST_SEEDS = 3  # encoder seeds that make an effect of their own: of two the spread cannot be told
 Trial = dict[str, Any]
@@ -145,8 +145,8 @@ def _compare(contrast: Contrast, cell: _Cell, hits: Hits | None) -> Outcome:
     """One contrast in one cell, before the adjustment."""
     rivals = [r for r in contrast.rivals if r in cell.by]
     if contrast.arm not in cell.by or not rivals:
-        missing = contrast.arm if contrast.arm not in cell.by else " or ".join(contrast.rivals)
-        return _left_out(contrast, f"no trials of {missing}")
+        lost = contrast.arm if contrast.arm not in cell.by else " or ".join(contrast.rivals)
+        return _left_out(contrast, f"no trials of {lost}")
     everywhere = [set(cell.by[a]) for a in (contrast.arm, *rivals)]
     units = sorted(set.intersection(*everywhere))
     if not units:
@@ -222,7 +222,7 @@ def _tell(o: Outcome, contrast: Contrast, settings: JudgeSettings, several: bool
         limit = points(settings.equivalence, False)
         text = f"{contrast.subject} and {rival} are equivalent (within ±{limit} points): {size}, {evidence}."
     else:
-        text = f"Undecided whether {_lower(contrast.subject)} help: {size} over {rival}, {evidence}; {_missing(o)}."
+        text = f"Undecided whether {_lower(contrast.subject)} help: {size} over {rival}, {evidence}; {missing(o)}."
     return replace(o, sentence=text)
 
 
@@ -230,8 +230,8 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _missing(o: Outcome) -> str:
-    """What would decide it."""
+def missing(o: Outcome) -> str:
+    """What would decide an undecided outcome, in words."""
     if o.draws < LEAST_DRAWS:
         return f"no claim is made from fewer than {LEAST_DRAWS} {o.unit}"
     if o.needed_draws is None:

@@ -36,7 +36,7 @@ class Evidence:
     def manifest(self) -> dict[str, list[Any]]:
         """Columns of manifest.parquet, empty lists where there is none."""
         path = self.folder / "manifest.parquet"
-        names = ("row", "label", "split", "class")
+        names = ("row", "id", "label", "split", "class")
         if not path.exists():
             return {name: [] for name in names}
         table = _parquet(path)

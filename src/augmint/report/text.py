@@ -1,6 +1,7 @@
 """The verdict for the terminal: the table of arms, then one sentence a contrast.
 
 Console().print(render(facts))
+Console().print(render_comparison(compare(first, second)))
 """
 
 from typing import Any
@@ -10,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from augmint.report.words import SIGNS, duration, label, measure_name, number, setting, spread
+from augmint.judge.verdict import points
+from augmint.report.words import SIGNS, duration, label, measure_name, number, percent, setting, spread
 
 STYLES = {"helped": "bold green", "hurt": "bold red", "equivalent": "bold blue", "undecided": "bold yellow"}
 
@@ -56,3 +58,18 @@ def measures(found: dict[str, Any]) -> Table:
 def _line(outcome: dict[str, Any]) -> Text:
     verdict = outcome["verdict"]
     return Text.assemble((f"{SIGNS.get(verdict, '–')} ", STYLES.get(verdict, "dim")), outcome["sentence"])
+
+
+def render_comparison(found: dict[str, Any]) -> RenderableType:
+    """Two runs: what differs in their settings, a line an arm, then the verdicts in words."""
+    shown = Table(box=SIMPLE, pad_edge=False)
+    shown.add_column("arm", no_wrap=True)
+    for name in ("first %", "second %", "points"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in found["arms"]:
+        interval = "" if row["low"] is None else f" [{points(row['low'], False)}, {points(row['high'], False)}]"
+        cells = percent(row["first"]), percent(row["second"]), points(row["mean"]) + interval
+        shown.add_row(row["contrast"], *cells)
+    changed = "; ".join(found["settings"]) or "none"
+    heads = [f"first   {found['first']}", f"second  {found['second']}", f"settings that differ: {changed}"]
+    return Group(*map(Text, heads), shown, *map(_line, found["arms"]))
