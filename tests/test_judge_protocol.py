@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from augmint.config import Settings, resolve
+from augmint.config import JudgeSettings, Settings, resolve
 from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
 from augmint.judge import arms, protocol
@@ -176,3 +177,11 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
     assert not allowed[:6].any() and not allowed[60:].any() and allowed[6:60].all()
     head: Any = arms.find(name)(situation)
     assert float((head.logits(features).argmax(1) == classes).float().mean()) > 0.95
+
+
+def test_the_protocol_in_words_names_settings_that_there_are() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text()
+    named = set(re.findall(r"`judge\.(\w+)`", text))
+    assert {"draws", "folds", "repeats", "equivalence"} <= named <= set(JudgeSettings.model_fields)
+    judge = JudgeSettings()
+    assert (judge.draws, judge.folds, judge.repeats, judge.equivalence) == (10, 5, 2, 0.005)  # in words on that page

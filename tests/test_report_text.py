@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from augmint.report import collect
+from augmint.report.page import html
 from augmint.report.text import render
 from augmint.report.words import duration, memory
 from fake_run import make_run
@@ -28,6 +29,14 @@ def test_table_and_sentences_for_the_terminal(tmp_path: Path) -> None:
     flat = " ".join(text.split())
     assert all(outcome["sentence"] in flat for outcome in facts["verdict"])
     assert "10 labels per class, 10 label draws, 360 test images" in flat
+
+
+def test_without_a_test_split_it_says_so(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "folds", "folds")
+    assert "There is no test split, so the arms were compared by cross-validation" in " ".join(printed(folder).split())
+    assert "There is no test split" in html(collect(folder))
+    drawn = make_run(tmp_path / "draws")
+    assert "no test split" not in printed(drawn) and "There is no test split" not in html(collect(drawn))
 
 
 def test_a_run_without_trials_prints_too(tmp_path: Path) -> None:

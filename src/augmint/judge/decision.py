@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from augmint.config import JudgeSettings
 from augmint.measure.intervals import better, corrected_t_p, crossed_variance, holm, sign_flip_p, t_interval
 
-LEAST_DRAWS = 8  # Holm over two contrasts needs p < 0.025; the sign-flip test of 6 draws ends at 0.031
+LEAST_DRAWS = 8  # Holm over three contrasts needs p < 0.017; the sign-flip test of 6 draws ends at 0.031
 POWER = 2.8  # normal quantiles of 97.5 % and 80 %: four in five such experiments would decide
 DEFAULTS = JudgeSettings()
 

@@ -63,7 +63,7 @@ def html(
 ) -> str:
     """The page of these facts; pictures of minted images, of the generator's training and of what the encoder sees."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    names = ("label", "percent", "spread", "duration", "memory", "tally", "number", "measure_name")
+    names = ("label", "percent", "spread", "duration", "memory", "tally", "number", "measure_name", "caution")
     environment.globals.update({name: getattr(words, name) for name in names} | {"worth": worth, "health": health})
     template, context = environment.get_template("page.html.jinja"), _context(facts, gallery)
     context |= {"sheets": sheets, "encoder": encoder, "nearest": nearest}

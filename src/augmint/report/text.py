@@ -12,14 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from augmint.judge.verdict import points
-from augmint.report.words import SIGNS, duration, label, measure_name, number, percent, setting, spread
+from augmint.report.words import SIGNS, caution, duration, label, measure_name, number, percent, setting, spread
 
 STYLES = {"helped": "bold green", "hurt": "bold red", "equivalent": "bold blue", "undecided": "bold yellow"}
 
 
 def render(facts: dict[str, Any]) -> RenderableType:
     """Table and sentences, for rich's Console."""
-    return Group(table(facts), *map(_line, facts["verdict"]))
+    note = [Text(caution(facts), style="dim")] if caution(facts) else []
+    return Group(table(facts), *map(_line, facts["verdict"]), *note)
 
 
 def table(facts: dict[str, Any]) -> Table:

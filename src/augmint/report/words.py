@@ -101,3 +101,19 @@ def setting(facts: dict[str, Any]) -> str:
     if e["kind"] == "folds":
         return f"{labels}, {e['units']} cross-validation folds, about {tests} each"
     return f"{labels}, {e['units']} label draws, {tests}"
+
+
+def caution(facts: dict[str, Any]) -> str:
+    """What a person should know before reading any number, in a sentence; "" where arms had a test split."""
+    if facts["evaluation"]["kind"] != "folds":
+        return ""
+    if facts["data"]["splits"].get("test", {}).get("labelled"):
+        return (
+            "No --labels-per-class was given, so the arms were compared by cross-validation on all labels and not on "
+            "the test split."
+        )
+    return (
+        "There is no test split, so the arms were compared by cross-validation on the labels themselves: the encoder "
+        "has seen the held-out images without labels, and accuracy elsewhere may be lower. Labelled images in a test "
+        "split would give a number that nothing has touched."
+    )
