@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from augmint.judge.trials import load_model
 from augmint.mint import Wish
 from augmint.mint.folder import FORMATS
 from augmint.pipeline import Pipeline
-from augmint.represent import Encoder
+from augmint.represent import Encoder, to_label, typical
 from augmint.train import QUIET, Compute, ProgressOut, RunDir, checkpoint, parallel
 from augmint.train.rundir import CONFIG
 
@@ -160,6 +161,27 @@ def mint(
     settings = stored_settings(folder)
     with RunDir.open(folder, settings.model_dump(mode="json"), progress=progress) as run_dir:
         return Pipeline(run_dir, settings).mint_more(Wish(count, per_class, seed), form, to)
+
+
+def pick(
+    settings: Settings, folder: Path, budget: int, *, fresh: bool = False, progress: ProgressOut = QUIET
+) -> list[dict[str, Any]]:
+    """The `budget` images to label first, the most urgent first; written to `folder`/pick as well.
+
+    Each has its file, cluster, typicality and the name of its copy. The run's encoder is used, or learnt first. Given
+    labels count as covered, unless `fresh`: then as if no image were labelled. The test split is left alone.
+    """
+    with RunDir.open(folder, settings.model_dump(mode="json"), progress=progress) as run_dir:
+        pipeline = Pipeline(run_dir, settings)
+        pool = pipeline.table.take(pipeline.parts.pool)
+        known = torch.nonzero(pool.labels >= 0)[:, 0] if not fresh else torch.empty(0, dtype=torch.int64)
+        if len(known) + budget > len(pool):  # before an encoder is learnt for nothing
+            raise InputError(
+                f"asked for {budget} images to label, but {len(pool) - len(known):,} of {len(pool):,} are unlabelled; "
+                "ask for fewer, or --fresh to pick as if none were labelled"
+            )
+        picks = typical.pick(pipeline.features, budget, known, settings.seed)
+        return to_label.write(pool, picks, folder / "pick", settings.data_source)
 
 
 def _help(settings: Settings, folder: Path) -> None:

@@ -19,11 +19,10 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from PIL.Image import Image
 from rich.console import Console
 
-from augmint import api
-from augmint.config import PRESETS, DataSettings, Settings, assignments, merge, resolve
+from augmint import api, options
+from augmint.config import DataSettings, Settings, assignments, merge, resolve
 from augmint.errors import AugmintError, UsageError
 from augmint.judge.gate import Wish
 from augmint.train import ProgressOut, RunDir, checkpoint
@@ -37,49 +36,20 @@ app = typer.Typer(
 )
 out_console = Console(highlight=False, soft_wrap=True)
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA|RUN",
-        help="Images (folder, manifest, Parquet, IDX, .npz, digits, fashion-mnist, cifar10) or an existing run folder.",
-    ),
-]
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Images: a folder, a file, or a known name.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/<name of DATA>.")]
-PerClass = Annotated[
-    int | None,
-    typer.Option(
-        "--labels-per-class",
-        min=1,
-        help="Labels of each class that may be used; default: all there are, cross-validated.",
-    ),
-]
-Preset = Annotated[str | None, typer.Option("--preset", help=f"{', '.join(PRESETS)} (default: fast).")]
-Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, laid over the preset.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="One setting, e.g. represent.width=64; may be repeated."),
-]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random (default 0).")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 (default: auto).")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, with time and memory; do nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete what is in the run folder and start again.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
-Size = Annotated[int | None, typer.Option("--size", min=1, help="Side in pixels; default from the data.")]
-Mode = Annotated[str, typer.Option("--mode", help="auto, grey or rgb.")]
-GATE = (
-    "End with exit code 4 unless the verdict is helped, equivalent or not-hurt: of the first declared contrast, or of "
-    "NAME in helped:NAME."
-)
-
 # What the disk may answer anywhere that a file is written or read; no defect of ours.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ENOTDIR}
 
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, default=str))
+
+
+def _print_csv(head: list[str], rows: list[list[Any]], out: Path | None = None) -> None:
+    """To a file, or to stdout."""
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerows([head, *rows])
+    checkpoint.atomic_write(out, table.getvalue()) if out else print(table.getvalue(), end="")
 
 
 def _settings(
@@ -162,21 +132,24 @@ STAGES = {
 
 def _add_stage(name: str, what: str) -> None:
     """The command of a stage: all take the same options."""
+    gate = typer.Option("--fail-unless", hidden=name != "run", metavar="VERDICT", help=options.GATE)
 
     def command(
-        source: Source,
-        out: Out = None,
-        labels_per_class: PerClass = None,
-        preset: Preset = None,
-        config: Config = None,
-        set_: Set = None,
-        seed: Seed = None,
-        device: Device = None,
-        dry_run: DryRun = False,
-        as_json: Json = False,
-        overwrite: Overwrite = False,
-        quiet: Quiet = False,
-        fail_unless: Annotated[str | None, typer.Option(hidden=name != "run", metavar="VERDICT", help=GATE)] = None,
+        source: options.Source,
+        out: options.Out = None,
+        labels_per_class: options.PerClass = None,
+        preset: options.Preset = None,
+        config: options.Config = None,
+        set_: options.Set = None,
+        seed: options.Seed = None,
+        device: options.Device = None,
+        dry_run: options.DryRun = False,
+        as_json: options.Json = False,
+        overwrite: options.Overwrite = False,
+        quiet: options.Quiet = False,
+        fail_unless: Annotated[
+            str | None, typer.Option(hidden=name != "run", metavar="VERDICT", help=options.GATE)
+        ] = None,
     ) -> None:
         if fail_unless and name != "run":
             raise UsageError(
@@ -224,24 +197,24 @@ for stage, what in STAGES.items():
 
 @app.command()
 def mint(
-    source: Source,
+    source: options.Source,
     count: Annotated[
         int | None, typer.Option("--count", min=1, help="Images wished for, from an existing RUN.")
     ] = None,
     each: Annotated[bool, typer.Option("--per-class", help="--count is meant for each class.")] = False,
     form: Annotated[str, typer.Option("--format", help="With --count: folders, parquet or webdataset.")] = "folders",
     to: Annotated[Path | None, typer.Option("--to", help="With --count: where to write; default inside RUN.")] = None,
-    out: Out = None,
-    labels_per_class: PerClass = None,
-    preset: Preset = None,
-    config: Config = None,
-    set_: Set = None,
-    seed: Seed = None,
-    device: Device = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
+    out: options.Out = None,
+    labels_per_class: options.PerClass = None,
+    preset: options.Preset = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Mint labelled images and write those that pass the judges to RUN/minted; with --count as many as you like."""
     if count is None:
@@ -280,7 +253,7 @@ def mint(
 
 
 @app.command()
-def report(folder: RunFolder, as_json: Json = False) -> None:
+def report(folder: options.RunFolder, as_json: options.Json = False) -> None:
     """Write the report of a run again from its stored trials, and show the verdict."""
     from augmint.report import write
 
@@ -289,14 +262,37 @@ def report(folder: RunFolder, as_json: Json = False) -> None:
 
 
 @app.command()
+def pick(
+    source: options.Source,
+    budget: Annotated[int, typer.Option(min=1, help="How many images to label.")],
+    out: options.Out = None,
+    preset: options.Preset = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="As if no image were labelled.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Which images to label first: typical ones, spread over all kinds. Writes RUN/pick: copies, sheet, manifest."""
+    settings, folder = _settings(source, out, {"seed": seed, "device": device}, preset, config, set_)
+    found = api.pick(settings, folder, budget, fresh=fresh, progress=ProgressOut(quiet))
+    if as_json:
+        _print_json({"schema": 1, "run": str(folder), "picks": found})
+        return
+    _print_csv(["file", "cluster", "typicality"], [[p["file"], p["cluster"], f"{p['typicality']:.4f}"] for p in found])
+    ProgressOut(quiet).say(
+        f"fill in the labels: {folder / 'pick' / 'manifest.csv'}; the images: {folder / 'pick' / 'sheet.png'}"
+    )
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
     second: Annotated[Path, typer.Argument(metavar="RUN", help="Another of the same data, labels and seed.")],
-    arm: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this arm; given twice, the first run's and the second's. Default: all that both have."),
-    ] = None,
-    as_json: Json = False,
+    arm: options.Arms = None,
+    as_json: options.Json = False,
 ) -> None:
     """Compare two runs draw by draw: second minus first, with interval and verdict for each arm."""
     from augmint.report.compare import compare as pair
@@ -308,64 +304,56 @@ def compare(
 
 @app.command()
 def predict(
-    folder: RunFolder,
+    folder: options.RunFolder,
     images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write CSV here instead of stdout.")] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Classify images with the final classifier of a run: CSV of file, label, probability."""
     found = [p for path in images for p in api.Run(folder).predict(path if path.is_dir() else [path], device)]
     if as_json:
         _print_json([asdict(p) for p in found])
         return
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(["file", "label", "probability"])
-    writer.writerows([p.file, p.label, f"{p.probability:.4f}"] for p in found)
-    checkpoint.atomic_write(out, table.getvalue()) if out else print(table.getvalue(), end="")
+    _print_csv(["file", "label", "probability"], [[p.file, p.label, f"{p.probability:.4f}"] for p in found], out)
 
 
 @app.command()
 def check(
-    source: Data,
-    size: Size = None,
-    mode: Mode = "auto",
-    as_json: Json = False,
+    source: options.Data,
+    size: options.Size = None,
+    mode: options.Mode = "auto",
+    as_json: options.Json = False,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (PNG) here.")] = None,
 ) -> None:
     """Look at the data first: counts, sizes, balance, corrupt files, duplicates, leaks."""
     from augmint.data.audit import audit
+    from augmint.data.sheet import save_png
 
     found = audit(source, _data_settings(size, mode))
     if sheet:
-        _save_png(found.sheet(), sheet)
+        save_png(found.sheet(), sheet)
     _print_json(found.to_dict()) if as_json else out_console.print("\n".join(found.lines()), markup=False)
 
 
 @app.command()
 def preview(
-    source: Data,
+    source: options.Data,
     policy: Annotated[str, typer.Option(help="Name of an augmentation policy.")] = "weak",
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("preview.png"),
     count: Annotated[int, typer.Option(min=1, help="Images (rows).")] = 8,
     views: Annotated[int, typer.Option(min=1, help="Views of each (columns).")] = 8,
-    size: Size = None,
-    mode: Mode = "auto",
+    size: options.Size = None,
+    mode: options.Mode = "auto",
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Write a grid: each row an image and what the policy makes of it."""
     from augmint.augment.preview import preview as draw
     from augmint.data import load
+    from augmint.data.sheet import save_png
 
-    _save_png(draw(load(source, _data_settings(size, mode)), policy, seed, count, views), out)
+    save_png(draw(load(source, _data_settings(size, mode)), policy, seed, count, views), out)
     out_console.print(f"{policy}: {out}", markup=False)
-
-
-def _save_png(picture: Image, path: Path) -> None:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    checkpoint.atomic_write(path, buffer.getvalue())
 
 
 def _data_settings(size: int | None, mode: str) -> DataSettings:
@@ -373,7 +361,7 @@ def _data_settings(size: int | None, mode: str) -> DataSettings:
 
 
 @app.command()
-def settings(preset: Preset = None, as_json: Json = False) -> None:
+def settings(preset: options.Preset = None, as_json: options.Json = False) -> None:
     """Print every setting with its value under a preset, as YAML for --config."""
     tree = resolve(preset or "fast").model_dump(mode="json")
     _print_json(tree) if as_json else print(yaml.safe_dump(tree, sort_keys=False), end="")

@@ -3,8 +3,13 @@
 sheet(images, columns=10, captions=names).save("reals.png")     # images: uint8 [N, C, H, W]
 """
 
+import io
+from pathlib import Path
+
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from augmint.train.checkpoint import atomic_write
 
 GAP = 2
 LINE = 12
@@ -42,3 +47,10 @@ def sheet(images: Tensor, columns: int, scale: int | None = None, captions: list
         if captions:
             pen.text((left, top + high), _cut(captions[i], wide, font), fill="black", font=font)
     return page
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write a picture, whole or not at all."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    atomic_write(path, buffer.getvalue())

@@ -1,0 +1,79 @@
+"""The chosen images as something to work with: copies, a contact sheet, a manifest to fill in.
+
+rows = write(table, picks, folder / "pick", source="photos/")
+# pick/manifest.csv: file_name,label,source       fill in the labels; it reads as a source of augmint's
+# pick/images/001-cat7.jpg, …   pick/sheet.png
+"""
+
+import csv
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from augmint.data.sheet import save_png, sheet
+from augmint.data.table import ImageTable
+from augmint.errors import InputError
+from augmint.represent.typical import Picks
+from augmint.train.checkpoint import atomic_write
+
+COLUMNS = 8  # of the contact sheet
+
+
+def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[dict[str, Any]]:
+    """Write the picks (rows of `table`) to `folder` and return a line for each: file, cluster, typicality, copy.
+
+    Files are copied as they are; where the source has none, the table's pixels are written as PNG. InputError if the
+    folder holds a manifest that somebody has begun to fill in.
+    """
+    manifest = folder / "manifest.csv"
+    if _begun(manifest):
+        raise InputError(f"{manifest} has labels in it; move {folder} away, then pick again")
+    shutil.rmtree(folder / "images", ignore_errors=True)
+    lines = []
+    for number, row in enumerate(picks.rows.tolist(), 1):
+        name = str(table.paths[row]) or str(table.ids[row])
+        copy = _copy(table, row, number, folder, source)
+        facts = {"cluster": int(picks.cluster[number - 1]), "typicality": float(picks.typicality[number - 1])}
+        lines.append({"file": name, **facts, "copy": copy})
+    _sheet(table, picks, lines, folder / "sheet.png")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["file_name", "label", "source"])
+    writer.writerows([line["copy"], "", line["file"]] for line in lines)
+    atomic_write(manifest, text.getvalue())
+    return lines
+
+
+def _begun(manifest: Path) -> bool:
+    if not manifest.exists():
+        return False
+    with open(manifest, newline="", encoding="utf-8-sig") as file:
+        return any((row.get("label") or "").strip() for row in csv.DictReader(file))
+
+
+def _original(table: ImageTable, row: int, source: str) -> Path | None:
+    """The file of this row, if the source consists of files."""
+    name, place = str(table.paths[row]), Path(source)
+    path = (place if place.is_dir() else place.parent) / name
+    return path if name and path.is_file() else None
+
+
+def _copy(table: ImageTable, row: int, number: int, folder: Path, source: str) -> str:
+    """Copy or write one image; its name relative to `folder`."""
+    original = _original(table, row, source)
+    name = Path("images") / (f"{number:03d}-{original.name}" if original else f"{number:03d}.png")
+    if original:
+        atomic_write(folder / name, original.read_bytes())
+        return str(name)
+    pixels = table.gather(torch.tensor([row]))[0].permute(1, 2, 0).contiguous().numpy()
+    save_png(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels), folder / name)
+    return str(name)
+
+
+def _sheet(table: ImageTable, picks: Picks, lines: list[dict[str, Any]], path: Path) -> None:
+    captions = [f"{number} {Path(line['file']).name}" for number, line in enumerate(lines, 1)]
+    save_png(sheet(table.gather(picks.rows), COLUMNS, captions=captions), path)
