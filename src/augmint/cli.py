@@ -55,13 +55,13 @@ def _print_csv(head: list[str], rows: list[list[Any]], out: Path | None = None) 
 def _settings(
     source: str,
     out: Path | None,
-    options: dict[str, Any],
+    values: dict[str, Any],
     preset: str | None,
     config: Path | None,
     pairs: list[str] | None,
 ) -> tuple[Settings, Path]:
     """Settings and folder, of a new run or of the run that `source` is."""
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
     if RunDir.is_run(Path(source)):
         if given or preset or config or pairs or out:
             raise UsageError(f"{source} is a run, its settings are fixed; start a new one from its data with --out")
@@ -147,9 +147,7 @@ def _add_stage(name: str, what: str) -> None:
         as_json: options.Json = False,
         overwrite: options.Overwrite = False,
         quiet: options.Quiet = False,
-        fail_unless: Annotated[
-            str | None, typer.Option(hidden=name != "run", metavar="VERDICT", help=options.GATE)
-        ] = None,
+        fail_unless: Annotated[str | None, gate] = None,
     ) -> None:
         if fail_unless and name != "run":
             raise UsageError(

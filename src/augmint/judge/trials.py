@@ -27,6 +27,7 @@ from augmint.judge import arms
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
 from augmint.judge.workers import over_cores
+from augmint.measure.calibration import best_temperature
 from augmint.train import Compute, RunDir, StageDir, checkpoint
 from augmint.train.compute import cores
 from augmint.train.rundir import digest
@@ -226,12 +227,7 @@ def best_arm(trials: list[dict[str, Any]]) -> str:
 
 
 def temperature(trials: list[dict[str, Any]], folder: Path, labels: Tensor, arm: str) -> float:
-    """The temperature that calibrates an arm (Guo et al., ICML 2017): the least negative log-likelihood of
-    its held-out logits under cross-validation, searched on a grid from 0.05 to 20."""
+    """The temperature that calibrates an arm on its held-out logits under cross-validation."""
     chosen = [t for t in trials if t["arm"] == arm and t["role"] in ("fold", "select")]
     files = [load_file(folder / t["logits"]) for t in chosen]
-    logits = torch.cat([f["logits"] for f in files]).double()
-    y = torch.cat([labels[f["rows"]] for f in files])
-    grid = torch.logspace(math.log10(0.05), math.log10(20), 121, dtype=torch.float64)
-    losses = torch.stack([torch.nn.functional.cross_entropy(logits / t, y) for t in grid])
-    return float(grid[losses.argmin()])
+    return best_temperature(torch.cat([f["logits"] for f in files]), torch.cat([labels[f["rows"]] for f in files]))

@@ -21,6 +21,7 @@ from augmint.config import JudgeSettings
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
 from augmint.measure.intervals import accuracy_interval
+from augmint.report import mistakes
 from augmint.report.evidence import SPLITS, Evidence, Trial, by_arm, summary
 from augmint.report.limits import limits
 
@@ -53,6 +54,8 @@ def collect(folder: Path) -> Facts:
     }
     facts["arms"] = _arms(evidence, facts["stages"])
     facts["per_class"] = _per_class(evidence)
+    facts["confusion"] = mistakes.confusion(evidence)
+    facts["calibration"] = mistakes.calibration(evidence)
     facts["limits"] = limits(facts)
     finite: Facts = _finite(facts)
     return finite
@@ -117,20 +120,25 @@ def _verdict(evidence: Evidence, settings: Facts) -> list[Facts]:
 
 
 def _arms(evidence: Evidence, stages: list[Facts]) -> list[Facts]:
-    """The table: accuracy over trials, seconds of one trial and of what it builds on, peak memory."""
+    """The table: accuracy over trials; seconds of one trial, of the encoder and generator that it builds on, and of
+    both: what one classifier of this arm costs from nothing; peak memory."""
     seconds = {s["stage"]: s["seconds"] for s in stages}
     rows, arms = [], by_arm(evidence.counted)
     for arm, trials in arms.items():
         shared = [s for s in needs(arm) if s in seconds]
         own = [*trials, *arms.get(JUDGES.get(arm, ""), [])]
+        once, before = sum(t["seconds"] for t in own) / len(trials), sum(seconds[s] for s in shared)
+        worst = min(trials, key=lambda t: t["accuracy"])
         rows.append(
             {
                 **summary(arm, [t["accuracy"] for t in trials]),
                 "family": trials[0]["family"],
                 "accuracies": [t["accuracy"] for t in trials],
-                "seconds": sum(t["seconds"] for t in own) / len(trials),
-                "shared_seconds": sum(seconds[s] for s in shared),
+                "worst_unit": max(worst["draw"], worst["fold"]),
+                "seconds": once,
+                "shared_seconds": before,
                 "shared_stages": shared,
+                "total_seconds": once + before,
                 "peak_memory": max(t["peak_memory"] or 0 for t in trials),
             }
         )

@@ -22,13 +22,16 @@ from augmint.report.pictures import Gallery, Picture, nearest_pairs, seen, snaps
 from augmint.train.checkpoint import atomic_write
 
 HERE = Path(__file__).parent
+SQUARE = 25  # classes; a larger confusion matrix cannot be read
 CLASSES = 40  # rows of the table of classes; the hardest are shown
-WORDS = "label percent spread duration memory tally number measure_name".split()  # that the template calls
+WORDS = "label percent spread duration memory tally number measure_name caution".split()  # that the template calls
 SECTIONS = {
     "arms": "All arms",
     "draws": "Draw by draw",
     "limits": "Limits",
     "classes": "Per class",
+    "confusion": "Confusions",
+    "calibration": "Calibration",
     "encoder": "What the encoder sees",
     "minted": "Minted images",
     "copies": "Copies?",
@@ -63,7 +66,7 @@ def html(
 ) -> str:
     """The page of these facts; pictures of minted images, of the generator's training and of what the encoder sees."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    names = ("label", "percent", "spread", "duration", "memory", "tally", "number", "measure_name", "caution")
+    names = WORDS
     environment.globals.update({name: getattr(words, name) for name in names} | {"worth": worth, "health": health})
     template, context = environment.get_template("page.html.jinja"), _context(facts, gallery)
     context |= {"sheets": sheets, "encoder": encoder, "nearest": nearest}
@@ -89,6 +92,7 @@ def _context(facts: Facts, gallery: Gallery | None) -> dict[str, Any]:
         ],
         "figures": _figures(facts),
         "heat": _heat(facts),
+        "confused": _confused(facts),
         "confidence": f"{100 * judge.get('confidence', 0.95):g}",
         "equivalence": f"{100 * judge.get('equivalence', 0.005):g}",
         "labels": ", ".join(f"{n:,}" for n in facts["evaluation"]["labels"]),
@@ -139,15 +143,42 @@ def _heat(facts: Facts) -> dict[str, Any] | None:
     return {"arms": [words.label(a) for a in arms], "rows": shown, "hidden": len(rows) - len(shown)}
 
 
+def _confused(facts: Facts) -> dict[str, Any] | None:
+    """The confusion matrix of the most accurate arm, as a table of shares; None with too many classes for one."""
+    means = {arm["arm"]: arm["mean"] for arm in facts["arms"]}
+    matrices, classes = facts["confusion"]["arms"], facts["per_class"]["classes"]
+    if not matrices or len(classes) > SQUARE:
+        return None
+    best = max(matrices, key=lambda arm: means[arm])
+    rows = [
+        {"name": name, "cells": [_share(n, sum(counts)) for n in counts]}
+        for name, counts in zip(classes, matrices[best], strict=True)
+    ]
+    return {"label": words.label(best), "classes": classes, "rows": rows}
+
+
+def _share(count: int, images: int) -> dict[str, str]:
+    """One cell of it: empty where nothing was taken for that."""
+    if not count:
+        return {"text": "", "style": "", "title": "none"}
+    share = count / images
+    text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+    return {"text": text, "style": _shade(share), "title": f"{count:,} of {images:,}"}
+
+
+def _shade(place: float) -> str:
+    """Blue of this strength, 0 … 1, under ink that can be read on it."""
+    red, green, blue, _ = (round(255 * v) for v in matplotlib.colormaps["Blues"](0.05 + 0.85 * place))
+    ink = "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
+    return f"background:rgb({red},{green},{blue});color:{ink}"
+
+
 def _cell(cell: Facts, low: float, high: float) -> dict[str, str]:
     """Text, colours and interval of one cell."""
     if cell["accuracy"] is None:
         return {"text": "–", "style": "", "title": "no test image"}
-    place = 0.05 + 0.85 * (cell["accuracy"] - low) / max(high - low, 1e-9)
-    red, green, blue, _ = (round(255 * v) for v in matplotlib.colormaps["Blues"](place))
-    ink = "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
     return {
         "text": words.percent(cell["accuracy"]),
-        "style": f"background:rgb({red},{green},{blue});color:{ink}",
+        "style": _shade((cell["accuracy"] - low) / max(high - low, 1e-9)),
         "title": f"{words.percent(cell['low'])} to {words.percent(cell['high'])}",
     }
