@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from augmint.config import DataSettings
-from augmint.data import duplicates, load
+from augmint.data import duplicates, leaks, load
 from augmint.data.audit import audit, audit_table
 from augmint.data.build import Facts
 from augmint.data.leaks import names_that_tell, quick
@@ -109,8 +109,59 @@ def test_leaks_between_splits_and_torn_labels_are_found(split_folder: Path) -> N
     assert "1 exact duplicates have different labels" in text
     assert found.table is not None
     torn = [str(found.table.paths[row]) for row in found.exact.listed[0]]
-    assert [line for line in found.warnings if "exact" in line] == quick(found.table)
+    assert [line for line in found.warnings if "duplicates" in line] == quick(found.table)
+    assert "(e.g. train/cat/0.jpg and test/cat/copy.jpg): test results will be too good" in text
+    assert "(e.g. train/dog/3.png and test/dog/again.png): test results will be too good" in text
     assert sorted(torn) == ["train/cat/1.png", "train/dog/torn.png"]
+
+
+def test_near_duplicates_between_splits_are_those_of_the_long_search() -> None:
+    images = pictures(90)
+    copies = near_copies(images[:12])
+    everything = torch.cat([images, copies["brighter"], copies["noisy"][:6]])
+    split = torch.zeros(len(everything), dtype=torch.int8)
+    split[[3, 4, 40, 91, 95, 96, *range(102, 108)]] = 2
+    split[[5, 92]] = 1
+    table = table_of(everything, split=split)
+    pairs, likeness = duplicates.near(table)
+    apart = split[pairs[:, 0]] != split[pairs[:, 1]]
+    found, found_likeness = duplicates.near_across(table)
+    assert found.tolist() == pairs[apart].tolist() and len(found) >= 8
+    assert torch.allclose(found_likeness, likeness[apart], atol=1e-5)
+    assert len(duplicates.near_across(table_of(images))[0]) == 0
+    assert len(duplicates.near_across(table_of(images[:1], split=torch.tensor([2], dtype=torch.int8)))[0]) == 0
+
+
+def test_minted_copies_of_test_images_are_found_and_their_relatives_are_not(tmp_path: Path) -> None:
+    images = pictures(80)
+    split = torch.zeros(80, dtype=torch.int8)
+    split[40:] = 2
+    table = table_of(images, split=split, paths=np.array([f"{i}.png" for i in range(80)]))
+    innocent = torch.cat([near_copies(images[:10])["noisy"], near_copies(images[:10])["brighter"]])
+    minted = torch.cat([innocent, near_copies(images[50:53])["noisy"], images[60:61]])
+    rows, likeness = duplicates.copied(table.take(table.rows("test")), minted)
+    assert rows.tolist() == [-1] * 20 + [10, 11, 12, 20] and float(likeness[-1]) == pytest.approx(1, abs=1e-4)
+    assert leaks.minted_copies(table, tmp_path) == []
+    for i, image in enumerate(minted):
+        place = tmp_path / "minted" / f"kind{i % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(place / f"{i:06d}.png")
+    (line,) = leaks.minted_copies(table, tmp_path / "minted")
+    assert line.startswith("4 minted images are near copies of test images (e.g. kind0/000020.png of 50.png)")
+    assert leaks.minted_copies(table.take(table.rows("train")), tmp_path / "minted") == []
+
+
+def test_a_run_of_too_many_images_leaves_the_comparison_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(60)
+    split = torch.zeros(61, dtype=torch.int8)
+    split[60] = 2
+    table = table_of(torch.cat([images, near_copies(images[:1])["noisy"]]), split=split)
+    assert quick(table) == [
+        "1 near duplicates lie in different splits (e.g. image 0 (train) and image 60 (test)): "
+        "test results will be too good"
+    ]
+    monkeypatch.setattr(leaks, "CELLS", 60)
+    assert quick(table) == []
 
 
 def test_groups_across_splits_are_found(make_folder: Maker) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def test_a_run_leaves_what_it_promises(run: am.Run) -> None:
     names = "config.yaml environment.json manifest.parquet metrics.jsonl run.log trials.parquet report/index.html"
     for name in (
         names + " report/report.json represent/map.png encoder.safetensors final/final.json final/model.safetensors"
-        " minted/metadata.parquet"
+        " leaks.json minted/metadata.parquet"
     ).split():
         assert (run.folder / name).stat().st_size > 0, name
     trials = pq.read_table(run.folder / "trials.parquet").to_pylist()
@@ -78,6 +79,18 @@ def test_the_report_is_what_the_trials_say(run: am.Run) -> None:
     for row in recompute(run.folder):
         assert stored[row["arm"]]["mean"] == pytest.approx(row["mean"], abs=1e-12)
     assert [v["verdict"] for v in run.verdict] == ["undecided"] * 3  # two draws decide nothing
+
+
+def test_a_run_compared_with_itself_is_equal_and_with_other_labels_refused(run: am.Run, tmp_path: Path) -> None:
+    facts = json.loads(augmint("compare", run.folder, run.folder, "--json").stdout)
+    assert [row["arm"] for row in facts["arms"]] == [row["arm"] for row in run.facts["arms"]]
+    assert all(row["mean"] == 0 and row["draws"] == 2 for row in facts["arms"]) and run.facts["leaks"] == []
+    other = tmp_path / "other"
+    shutil.copytree(run.folder, other)
+    path = next(other.glob("stages/trials/draw-01-encoder/*/identity.json"))
+    path.write_text(path.read_text().replace('"labels"', '"labels_"'))
+    done = augmint("compare", run.folder, other, "--arm", "encoder", check=False)
+    assert done.returncode == 3 and "nobody knows which labels draw-01-encoder" in done.stderr
 
 
 def test_the_encoder_knows_more_than_nothing(run: am.Run) -> None:

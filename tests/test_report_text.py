@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from augmint.data import leaks
 from augmint.report import collect
 from augmint.report.page import html
 from augmint.report.text import render
@@ -37,6 +38,16 @@ def test_without_a_test_split_it_says_so(tmp_path: Path) -> None:
     assert "There is no test split" in html(collect(folder))
     drawn = make_run(tmp_path / "draws")
     assert "no test split" not in printed(drawn) and "There is no test split" not in html(collect(drawn))
+
+
+def test_leaks_are_told_before_the_verdict(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    assert 'class="leaks"' not in html(collect(folder))
+    leaks.keep(["3 exact duplicates lie in different splits <here>"], folder / "leaks.json")
+    facts = collect(folder)
+    text, page = printed(folder), html(facts)
+    assert text.index("! 3 exact duplicates") < text.index(facts["verdict"][0]["sentence"][:20])
+    assert page.index("different splits &lt;here&gt;") < page.index('aria-label="Verdict"')
 
 
 def test_a_run_without_trials_prints_too(tmp_path: Path) -> None:

@@ -66,6 +66,11 @@ class Pipeline:
         return table
 
     @cached_property
+    def leaks(self) -> list[str]:
+        """What could make test results too good, in words."""
+        return leaks.quick(self.table)
+
+    @cached_property
     def parts(self) -> Parts:
         return protocol.parts(self.table, self.settings)
 
@@ -357,7 +362,7 @@ class Pipeline:
     def run(self) -> Path:
         """The main job. Returns the path of the report."""
         self.run_dir.say(f"{protocol.describe(self.table, self.parts, self.settings)}; {self.compute.describe()}")
-        for warning in leaks.quick(self.table):
+        for warning in self.leaks:
             self.run_dir.say(f"warning: {warning}")
         splits, arms = self.splits + self.select_splits, self.arms  # what cannot work is refused before any training
         self._explain(self._seen)
@@ -374,6 +379,10 @@ class Pipeline:
         if len(self.parts.test):
             rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.features_of)
         trials.write(self.run_dir.folder, rows)
+        copied = leaks.minted_copies(self.table, self.run_dir.folder / "minted")
+        for warning in copied:
+            self.run_dir.say(f"warning: {warning}")
+        leaks.keep(self.leaks + copied, self.run_dir.folder / "leaks.json")
         return write_report(self.run_dir.folder)
 
     def _stage(

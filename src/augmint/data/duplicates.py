@@ -2,6 +2,8 @@
 
     groups = exact(table)                      # list of rows that hold the same pixels
     pairs, likeness = near(table)              # int64 [P, 2], float32 [P]
+    pairs, likeness = near_across(table)       # those between splits alone: seconds instead of minutes
+    rows, likeness = copied(table, images)     # what other images (minted ones) copy of a table
 
 Two images are near duplicates if they are *much* closer to each other than each is to its other
 neighbours: a fixed threshold would find thousands of "duplicates" among trousers and none among noisy
@@ -12,6 +14,7 @@ Fashion-MNIST 94 pairs, in CIFAR-10 249, all of one class and, looked at, the sa
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,18 +58,33 @@ def thumbnails(table: ImageTable, rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _neighbours(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` nearest others of each row: distances (ascending) and rows, both [N, count]. Exact."""
-    values, rows = [], []
-    step = max(16, CELLS // len(features))
-    for start in range(0, len(features), step):
-        likeness = features[start : start + step] @ features.T
-        own = torch.arange(len(likeness))
-        likeness[own, own + start] = -2
+def _step(features: Tensor) -> int:
+    """How many rows are compared with all of `features` at a time."""
+    return max(16, CELLS // len(features))
+
+
+def _neighbours(features: Tensor, count: int, queries: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The `count` nearest others of each row (or of the rows `queries`): distances (ascending) and rows, both
+    [Q, count]. Exact."""
+    queries = torch.arange(len(features)) if queries is None else queries
+    values, rows = [torch.empty(0, count)], [torch.empty(0, count, dtype=torch.int64)]
+    for own in torch.split(queries, _step(features)):
+        likeness = features[own] @ features.T
+        likeness[torch.arange(len(own)), own] = -2
         best = likeness.topk(count, dim=1)
         values.append(best.values)
         rows.append(best.indices)
     return (2 - 2 * torch.cat(values)).clamp_(min=0).sqrt(), torch.cat(rows)
+
+
+def _firsts(table: ImageTable) -> Tensor:
+    """The rows that are no exact copy of one before."""
+    return torch.from_numpy(np.sort(np.unique(content(table.ids), return_index=True)[1]))
+
+
+def _usual(distance: Tensor) -> Tensor:
+    """How far the last neighbour is: the scale that a copy has to be much closer than."""
+    return distance[:, -1] if distance.shape[1] > 1 else torch.full((len(distance),), math.sqrt(2))
 
 
 def near(table: ImageTable) -> tuple[Tensor, Tensor]:
@@ -74,15 +92,52 @@ def near(table: ImageTable) -> tuple[Tensor, Tensor]:
 
     Exact duplicates count once. All pairs are looked at: 70,000 images take about 550 GFLOP.
     """
-    _, first = np.unique(content(table.ids), return_index=True)
-    rows = torch.from_numpy(np.sort(first))
+    rows = _firsts(table)
     if len(rows) < 2:
         return torch.empty(0, 2, dtype=torch.int64), torch.empty(0)
     features = thumbnails(table, rows)
     distance, other = _neighbours(features, min(NEIGHBOURS, len(rows) - 1))
-    usual = distance[:, -1] if len(rows) > 2 else torch.full((2,), math.sqrt(2))
+    usual = _usual(distance)
     left, slot = torch.nonzero(distance < RATIO * usual[:, None], as_tuple=True)
     right, gap = other[left, slot], distance[left, slot]
     keep = (left < right) & (gap < RATIO * usual[right])
     pairs = torch.stack([rows[left[keep]], rows[right[keep]]], 1)
     return pairs, 1 - gap[keep].square() / 2
+
+
+def near_across(table: ImageTable) -> tuple[Tensor, Tensor]:
+    """The pairs of `near` whose rows lie in different splits: only what is held out is compared with everything."""
+    rows = _firsts(table)
+    split = table.split[rows]
+    held = torch.nonzero(split != 0)[:, 0]
+    if len(rows) < 2 or len(held) == 0:
+        return torch.empty(0, 2, dtype=torch.int64), torch.empty(0)
+    features, count = thumbnails(table, rows), min(NEIGHBOURS, len(rows) - 1)
+    distance, other = _neighbours(features, count, held)
+    close = (distance < RATIO * _usual(distance)[:, None]) & (split[other] != split[held][:, None])
+    place, slot = torch.nonzero(close, as_tuple=True)
+    left, right, gap = held[place], other[place, slot], distance[place, slot]
+    keep = gap < RATIO * _usual(_neighbours(features, count, right)[0])
+    ends = torch.stack([rows[left[keep]], rows[right[keep]]], 1).sort(1).values
+    pairs, index = torch.unique(ends, dim=0, return_inverse=True)  # a pair of val and test is seen from both
+    likeness = torch.empty(len(pairs))
+    likeness[index] = 1 - gap[keep].square() / 2
+    return pairs, likeness
+
+
+def copied(table: ImageTable, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Which row of `table` each of `images` (uint8 [M, C, H, W], none of the table) is a copy of: int64 [M], -1 for
+    none, and their correlation float32 [M]. The scale is how far images and rows are from their usual neighbours in
+    the table, not among `images`: children of one parent resemble each other."""
+    others = replace(table, images=images)
+    ours, theirs = thumbnails(table, torch.arange(len(table))), thumbnails(others, torch.arange(len(images)))
+    count = min(NEIGHBOURS, len(table) - 1)
+    if count < 1 or len(images) == 0:
+        return torch.full((len(images),), -1), torch.zeros(len(images))
+    found = [part @ ours.T for part in torch.split(theirs, _step(ours))]
+    best = [likeness.topk(count, dim=1) for likeness in found]
+    distance = (2 - 2 * torch.cat([b.values for b in best])).clamp(min=0).sqrt()
+    row, gap = torch.cat([b.indices[:, 0] for b in best]), distance[:, 0]
+    own = _usual(_neighbours(ours, count, row)[0])
+    copy = (gap < RATIO * own) & (gap < RATIO * _usual(distance))
+    return torch.where(copy, row, -1), 1 - gap.square() / 2

@@ -1,21 +1,27 @@
 """Ways in which a test set, or a label, can be known before it should be.
 
-for line in quick(table): ...                      # what a run warns about: a second for 60,000 images
+for line in quick(table): ...                      # what a run warns about: some seconds for 60,000 images
+for line in minted_copies(table, run): ...         # once it has minted: test images among the minted ones
 repeats(table, duplicates.exact(table)).across     # the same image in train and test
 groups_across(table)                               # a patient in both
 names_that_tell(table)                             # _unlabeled/cat_0042.jpg
 """
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import torch
 
 from augmint.data import duplicates
+from augmint.data.pixels import decode_one
 from augmint.data.source import UNLABELLED_FOLDER, split_of
-from augmint.data.table import ImageTable
+from augmint.data.table import SPLITS, ImageTable
+from augmint.train.checkpoint import atomic_write
+
+CELLS = 2_000_000_000  # comparisons of held-out images with all that a run makes by itself
 
 
 @dataclass
@@ -27,6 +33,7 @@ class Repeats:
     across: int  # groups in more than one split
     conflicting: int  # groups with more than one label
     listed: list[list[int]]  # rows; those across splits or with conflicting labels first
+    example: str = ""  # two names in different splits
 
     def line(self) -> str:
         """For people."""
@@ -42,7 +49,17 @@ def repeats(table: ImageTable, groups: list[list[int]]) -> Repeats:
     torn = [len({labels[row] for row in group if labels[row] >= 0}) > 1 for group in groups]
     order = sorted(range(len(groups)), key=lambda i: (not torn[i], not across[i], groups[i]))
     extra = sum(map(len, groups)) - len(groups)
-    return Repeats(len(groups), extra, sum(across), sum(torn), [groups[i] for i in order])
+    found = Repeats(len(groups), extra, sum(across), sum(torn), [groups[i] for i in order])
+    if found.across:
+        found.example = _example(table, groups[across.index(True)])
+    return found
+
+
+def _example(table: ImageTable, group: list[int]) -> str:
+    """A row of the group and one of another split: 'train/cat/1.jpg and test/cat/7.jpg'."""
+    first = group[0]
+    other = next(row for row in group if table.split[row] != table.split[first])
+    return " and ".join(str(table.paths[r]) or f"image {r} ({SPLITS[int(table.split[r])]})" for r in (first, other))
 
 
 def groups_across(table: ImageTable) -> int:
@@ -57,7 +74,10 @@ def sentences(exact: Repeats, near: Repeats | None, groups: int, telling: list[s
     out = []
     for name, found in (("exact", exact), ("near", near)):
         if found and found.across:
-            out.append(f"{found.across} {name} duplicates lie in different splits: test results will be too good")
+            which = f" (e.g. {found.example})" if found.example else ""
+            out.append(
+                f"{found.across} {name} duplicates lie in different splits{which}: test results will be too good"
+            )
         if found and found.conflicting:
             out.append(f"{found.conflicting} {name} duplicates have different labels: one of the labels is wrong")
     if groups:
@@ -69,8 +89,34 @@ def sentences(exact: Repeats, near: Repeats | None, groups: int, telling: list[s
 
 
 def quick(table: ImageTable) -> list[str]:
-    """All leaks but near duplicates, in words."""
-    return sentences(repeats(table, duplicates.exact(table)), None, groups_across(table), names_that_tell(table))
+    """All leaks, in words; near duplicates between splits only, and where there are not too many images to compare."""
+    near = None
+    if int((table.split != 0).sum()) * len(table) <= CELLS:
+        near = repeats(table, duplicates.near_across(table)[0].tolist())
+        near.conflicting = 0  # of all pairs `augmint check` tells that
+    return sentences(repeats(table, duplicates.exact(table)), near, groups_across(table), names_that_tell(table))
+
+
+def minted_copies(table: ImageTable, folder: Path) -> list[str]:
+    """The minted images below `folder` that are near copies of test images, in words. They can be, where an image that
+    the generator learnt from shows the same as a test image."""
+    test, files = table.rows("test"), sorted(folder.glob("*/*.png"))
+    if not files or len(test) == 0:
+        return []
+    channels, height, width = table.shape
+    images = torch.stack([torch.from_numpy(decode_one(f, (height, width), channels).copy()) for f in files])
+    row, _ = duplicates.copied(table.take(test), images)
+    found = torch.nonzero(row >= 0)[:, 0].tolist()
+    if not found:
+        return []
+    of = int(test[row[found[0]]])
+    example = f"{files[found[0]].relative_to(folder)} of {table.paths[of] or f'image {of}'}"
+    return [f"{len(found):,} minted images are near copies of test images (e.g. {example}): their arms look too good"]
+
+
+def keep(warnings: list[str], path: Path) -> None:
+    """Store them for the report."""
+    atomic_write(path, json.dumps({"schema": 1, "warnings": warnings}, indent=1))
 
 
 def _words(path: str) -> list[str]:

@@ -43,6 +43,7 @@ def collect(folder: Path) -> Facts:
         "settings": settings,
         "environment": _json(folder / "environment.json"),
         "data": _data(evidence),
+        "leaks": list(_json(folder / "leaks.json").get("warnings", [])),
         "evaluation": _evaluation(evidence, settings),
         "verdict": _verdict(evidence, settings),
         "stages": _stages(folder),

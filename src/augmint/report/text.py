@@ -20,7 +20,8 @@ STYLES = {"helped": "bold green", "hurt": "bold red", "equivalent": "bold blue",
 def render(facts: dict[str, Any]) -> RenderableType:
     """Table and sentences, for rich's Console."""
     note = [Text(caution(facts), style="dim")] if caution(facts) else []
-    return Group(table(facts), *map(_line, facts["verdict"]), *note)
+    leaks = [Text(f"! {line}", style="bold red") for line in facts["leaks"]]
+    return Group(table(facts), *leaks, *map(_line, facts["verdict"]), *note)
 
 
 def table(facts: dict[str, Any]) -> Table:
