@@ -5,7 +5,8 @@
 One short encoder learns from 20,000 training images without labels. Among them 10 or 40 are chosen to be labelled, as
 many as 1 or 4 a class, ten times over: at random; at random with as many of each class, which nobody can do who has
 not seen the labels; by `pick`. Other 5,000 training images judge: logistic regression on the features, and labels
-propagated over the graph of both. The test split is not read. A killed benchmark keeps its encoder.
+propagated over the graph of both. The test split is not read. An encoder that was finished is
+kept, so a killed benchmark need not learn it again.
 Prints a table and writes benchmarks/results/pick.json.
 """
 

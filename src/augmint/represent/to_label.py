@@ -39,7 +39,7 @@ def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[di
         copy = _copy(table, row, number, folder, source)
         facts = {"cluster": int(picks.cluster[number - 1]), "typicality": float(picks.typicality[number - 1])}
         lines.append({"file": name, **facts, "copy": copy})
-    _sheet(table, picks, lines, folder / "sheet.png")
+    _sheet(table, picks, folder / "sheet.png")
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["file_name", "label", "source"])
@@ -74,6 +74,7 @@ def _copy(table: ImageTable, row: int, number: int, folder: Path, source: str) -
     return str(name)
 
 
-def _sheet(table: ImageTable, picks: Picks, lines: list[dict[str, Any]], path: Path) -> None:
-    captions = [f"{number} {Path(line['file']).name}" for number, line in enumerate(lines, 1)]
+def _sheet(table: ImageTable, picks: Picks, path: Path) -> None:
+    names = [Path(str(table.paths[row])).name for row in picks.rows.tolist()]
+    captions = [f"{number} {name}" for number, name in enumerate(names, 1)]
     save_png(sheet(table.gather(picks.rows), COLUMNS, captions=captions), path)
