@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
 from augmint.report import collect, recompute, write
+from augmint.report.limits import limits
 from fake_run import CLASSES, LEVELS, make_run
 
 
@@ -177,3 +178,12 @@ def test_lost_logits_are_named(draws: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder / "trials")
     with pytest.raises(InputError, match=r"trials/draws-00"):
         collect(folder)
+
+
+def test_three_encoder_seeds_are_said_to_be_in_the_interval(draws: Path) -> None:
+    facts = collect(draws)
+    assert "Another seed can come out" in " ".join(facts["limits"])
+    facts["evaluation"]["encoder_seeds"] = [0, 1, 2]
+    facts["verdict"] = [{**outcome, "seeds": 3} for outcome in facts["verdict"]]
+    said = " ".join(limits(facts))
+    assert "contain the draw of the labels, the seed of the encoder and" in said and "Another seed" not in said
