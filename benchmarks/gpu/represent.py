@@ -1,6 +1,6 @@
 """Speed and accuracy of the encoder on one GPU, in commands that end in time and go on where they were.
 
-    bash benchmarks/gpu/represent.sh all --data DIR --out DIR [--final] [--small] [--seconds 540]
+    bash benchmarks/gpu/represent.sh all --data DIR --out DIR [--final] [--small] [--seconds 480]
 
 speed    seconds of an epoch of 50,000 images, two views each, under every way to compile; the device's own rate of
          bf16 products; which part of the time they alone would take (fraction of the floor); what waits in a step
@@ -288,7 +288,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--out", type=Path, required=True, help="folder for results and state, in pieces of 16 MiB")
     found.add_argument("--final", action="store_true", help="train on all, judge on test; else on a held-out slice")
     found.add_argument("--small", action="store_true", help="every step in seconds on a CPU")
-    found.add_argument("--seconds", type=float, default=540, help="after which the command saves and ends")
+    found.add_argument("--seconds", type=float, default=480, help="no work is begun later; what runs ends soon")
     found.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="over cifar10.yaml")
     found.add_argument("--results", type=Path, default=HERE.parent / "results" / "gpu")
     return found

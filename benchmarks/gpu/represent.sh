@@ -2,7 +2,7 @@
 # Speed and accuracy of augmint's encoder on one GPU, in commands of at most ten minutes that go on where the last ended.
 #
 #     bash benchmarks/gpu/represent.sh [all|speed|train5|train20|linear|lightly] --data DIR --out DIR \
-#         [--final] [--small] [--wheels DIR] [--seconds 540]
+#         [--final] [--small] [--wheels DIR] [--seconds 480]
 #
 # Exit code 75 means: not finished, give the same command again. README.md beside this file says the rest.
 set -euo pipefail
