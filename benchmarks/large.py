@@ -267,7 +267,7 @@ def show(found: Facts) -> None:
     for name, rate in found["decoders"].items():
         lines[f"decoded by {name}"] = f"{rate:,.0f} images/s"
     for name, line in lines.items():
-        print(f"{name:<26}{line}")
+        print(f"{name:<38}{line}")
 
 
 def main() -> None:
