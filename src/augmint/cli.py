@@ -25,7 +25,7 @@ from augmint import api, options
 from augmint.config import DataSettings, Settings, assignments, merge, resolve
 from augmint.errors import AugmintError, UsageError
 from augmint.judge.gate import Wish
-from augmint.train import ProgressOut, RunDir, checkpoint
+from augmint.train import ProgressOut, RunDir, checkpoint, parallel
 
 app = typer.Typer(
     help="From a folder of images with few labels to a classifier, minted training images and an honest verdict.",
@@ -185,6 +185,8 @@ def _run_stage(
         _dry_run(settings, folder, as_json)
         return None
     result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
+    if parallel.rank():  # under torchrun the first process has the results and tells them
+        return None
     _tell(name, folder, result, as_json)
     return (api.Run(folder).verdict, settings.judge.equivalence) if name == "run" else None
 
