@@ -146,7 +146,7 @@ def test_extra_features_do_not_weaken_the_penalty() -> None:
     """The labelled features once more as extra ones: nothing new, so the same head."""
     draws = torch.Generator().manual_seed(0)
     features, labels = torch.randn(12, 5, generator=draws), torch.arange(12) % 3
-    material = SimpleNamespace(features=features, settings=resolve(), mean=torch.zeros(5), scale=torch.ones(5))
+    material = SimpleNamespace(hidden=features, settings=resolve(), mean=torch.zeros(5), scale=torch.ones(5))
     situation: Any = SimpleNamespace(material=material, rows=torch.arange(12), labels=labels, classes=3)
     alone = arms._head(cast(Situation, situation), None)
     twice = arms._head(cast(Situation, situation), (features, labels))

@@ -84,20 +84,25 @@ class Pipeline:
         return self._stage("represent", self._encoder_identity, make, Encoder.load)
 
     @cached_property
-    def features(self) -> Tensor:
-        """The encoder's features of the pool, float32 [P, D]."""
-        return self.encoder.features(self.pool_table)
+    def hidden(self) -> Tensor:
+        """The encoder's hidden vectors of the pool, float32 [P, D]: classifiers are fitted on them."""
+        return self.encoder.hidden(self.pool_table)
 
-    def features_of(self, rows: Tensor) -> Tensor:
-        """The same of any rows of the table."""
+    @cached_property
+    def features(self) -> Tensor:
+        """The same whitened, float32 [P, d]: neighbours are found by them."""
+        return self.encoder.whitening(self.hidden)
+
+    def hidden_of(self, rows: Tensor) -> Tensor:
+        """Hidden vectors of any rows of the table."""
         place = self.material.place[rows]
         if bool((place >= 0).all()):
-            return self.features[place]
+            return self.hidden[place]
         if self._asked is None or not torch.equal(self._asked[0], rows):
-            self._asked = (rows, self.encoder.features(self.table.take(rows)))
+            self._asked = (rows, self.encoder.hidden(self.table.take(rows)))
         return self._asked[1]
 
-    _asked: tuple[Tensor, Tensor] | None = None  # the test split's features, asked for by every trial
+    _asked: tuple[Tensor, Tensor] | None = None  # the test split's hidden vectors, asked for by every trial
 
     def represent(self) -> dict[str, float]:
         """The representation alone: an encoder, and what it is worth if there are labels."""
@@ -145,7 +150,8 @@ class Pipeline:
         identity = {**self._encoder_identity, "feature": settings.model_dump(mode="json")}
 
         def make(stage: StageDir) -> FeatureGenerator:
-            return train_feature_generator(self.features, settings, self.compute, self.settings.seed, stage)
+            seed = self.settings.seed
+            return train_feature_generator(self.hidden, settings, self.compute, seed, stage, near_by=self.features)
 
         return self._stage("generate-feature", identity, make, FeatureGenerator.load)
 
@@ -163,7 +169,7 @@ class Pipeline:
         """The same for features."""
         if self.feature_generator is None:
             return None
-        return feature_thresholds(self.feature_generator, self.features, self.settings.mint, self.settings.seed)
+        return feature_thresholds(self.feature_generator, self.hidden, self.settings.mint, self.settings.seed)
 
     # --- trials -----------------------------------------------------------------------------------
 
@@ -178,7 +184,7 @@ class Pipeline:
             self.table,
             self.parts.pool,
             self.pool_table,
-            self.features,
+            self.hidden,
             neighbour_graph(self.features),
             self.parts.val,
             self.settings,
@@ -209,7 +215,7 @@ class Pipeline:
         """Trials under cross-validation on the labels; they choose the final arm."""
         splits = self.select_splits or self.splits
         self.bench.train(splits, self.arms)
-        return self.bench.score(splits, self.arms, self.features_of)
+        return self.bench.score(splits, self.arms, self.hidden_of)
 
     @cached_property
     def select_splits(self) -> list[Split]:
@@ -283,10 +289,10 @@ class Pipeline:
 
     def judge(self) -> Path:
         """Score every trial (only now are test images looked at), write trials.parquet and the report."""
-        rows = self.bench.score(self.splits, self.arms, self.features_of)
+        rows = self.bench.score(self.splits, self.arms, self.hidden_of)
         rows += self.selected if self.select_splits else []  # folds are both: they compare the arms and choose one
         if len(self.parts.test):
-            rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.features_of)
+            rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.hidden_of)
         trials.write(self.run_dir.folder, rows)
         return write_report(self.run_dir.folder)
 

@@ -159,9 +159,11 @@ class FeatureGenerator:
 class _Trainer:
     """One step of D and one of G, in the form that `fit` calls."""
 
-    def __init__(self, features: Tensor, settings: FeatureGeneratorSettings, compute: Compute, seed: int) -> None:
+    def __init__(
+        self, features: Tensor, near: Tensor, settings: FeatureGeneratorSettings, compute: Compute, seed: int
+    ) -> None:
         self.settings, self.compute = settings, compute
-        self.near = neighbours(features, settings.neighbours).to(compute.device)
+        self.near = near.to(compute.device)
         self.scale = compute.place(Scale(features))
         with torch.no_grad():
             self.features = self.scale(features.to(compute.device))
@@ -204,13 +206,19 @@ class _Trainer:
 
 
 def train_feature_generator(
-    features: Tensor, settings: FeatureGeneratorSettings, compute: Compute, seed: int, stage: StageDir | None = None
+    features: Tensor,
+    settings: FeatureGeneratorSettings,
+    compute: Compute,
+    seed: int,
+    stage: StageDir | None = None,
+    near_by: Tensor | None = None,
 ) -> FeatureGenerator:
-    """Train on `features` float [N, D]; real pairs are neighbours in them.
+    """Train on `features` float [N, D]; real pairs are neighbours in `near_by` [N, d] (default: in the features).
 
     InputError if there are fewer than 2, Diverged if a loss or weight is no longer finite.
     """
-    trainer = _Trainer(features.float(), settings, compute, seed)
+    near = neighbours(features if near_by is None else near_by, settings.neighbours)
+    trainer = _Trainer(features.float(), near, settings, compute, seed)
     plan = Plan(settings.images, min(settings.batch, len(features)), seed, STREAM, compute.device)
     seconds = fit(trainer.step, len(features), plan, trainer.state(), stage)
     judges = trainer.game.judges.eval()

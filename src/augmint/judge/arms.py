@@ -76,7 +76,7 @@ def encoder_gaussian(situation: Situation) -> Model:
     """The same with features drawn from one Gaussian a class, covariance shared."""
     m = situation.material
     extra = gaussian_features(
-        m.features[situation.rows],
+        m.hidden[situation.rows],
         situation.labels,
         m.settings.mint.features_per_label * max(1, len(situation.rows) // situation.classes),
         situation.split.seed,
@@ -97,7 +97,7 @@ def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None)
     extra features, or the contrast would measure that, too.
     """
     m = situation.material
-    features, labels = m.features[situation.rows], situation.labels
+    features, labels = m.hidden[situation.rows], situation.labels
     weights = torch.ones(len(labels))
     if extra is not None and len(extra[1]) > 0:
         share = m.settings.classify.minted_weight * len(labels) / len(extra[1])

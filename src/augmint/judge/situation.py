@@ -27,13 +27,13 @@ from augmint.train import Compute
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What all splits share. `pool` are the rows of the table that may be learnt from; features [P, D]
-    and graph [P, P] are of the pool, in its order."""
+    """What all splits share. `pool` are the rows of the table that may be learnt from; hidden [P, D], on which
+    classifiers are fitted, and graph [P, P] are of the pool, in its order."""
 
     table: ImageTable
     pool: Tensor
     pool_table: ImageTable
-    features: Tensor
+    hidden: Tensor
     graph: Graph
     val: Tensor  # rows of the table
     settings: Settings
@@ -50,13 +50,13 @@ class Material:
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean of the pool's features [D]."""
-        return self.features.mean(0)
+        """Mean of the pool's hidden vectors [D]."""
+        return self.hidden.mean(0)
 
     @cached_property
     def scale(self) -> Tensor:
-        """Standard deviation of the pool's features [D]."""
-        return self.features.std(0).clamp_min(1e-6)
+        """Standard deviation of the pool's hidden vectors [D]."""
+        return self.hidden.std(0).clamp_min(1e-6)
 
 
 @dataclass(eq=False)
@@ -141,7 +141,7 @@ class Situation:
             raise UsageError("minted features need the feature generator; set generate.feature.enabled=true")
         return mint_features(
             m.feature_generator,
-            m.features,
+            m.hidden,
             self.rows,
             self.labels,
             m.settings.mint,
