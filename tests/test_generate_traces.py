@@ -12,6 +12,7 @@ import torch
 from augmint.config import FeatureGeneratorSettings, ImageGeneratorSettings
 from augmint.generate.feature import FeatureTrainer
 from augmint.generate.image_training import ImageTrainer
+from augmint.generate.pairs import neighbours
 from augmint.seeding import Draws
 from augmint.train import Compute
 from fake_mint import digits
@@ -35,10 +36,11 @@ def trace(way: str) -> list[dict[str, float]]:
     torch.set_num_threads(1)
     pool = digits(120)
     features = pool.images.flatten(1).float() / 255
+    near = neighbours(features, 10)
     if way.startswith("image"):
-        trainer = ImageTrainer(pool, features, IMAGE.model_copy(update=WAYS[way]), CPU, 3, None)
+        trainer = ImageTrainer(pool, features, near, IMAGE.model_copy(update=WAYS[way]), CPU, 3, None)
     else:
-        trainer = FeatureTrainer(features, None, FEATURE.model_copy(update=WAYS[way]), CPU, 3)
+        trainer = FeatureTrainer(features, near, None, FEATURE.model_copy(update=WAYS[way]), CPU, 3)
     found = []
     for step in range(STEPS):
         rows = torch.arange(step * BATCH, (step + 1) * BATCH)

@@ -132,7 +132,15 @@ def test_a_trial_is_repeated_when_its_labels_or_held_out_images_change(tmp_path:
     def folder(changed: ImageTable, test: torch.Tensor = split.test) -> str:
         where = protocol.parts(changed, s)
         material = Material(
-            changed, where.pool, changed, torch.zeros(0), None, where.val, s, Compute.choose("cpu", "fp32")
+            changed,
+            where.pool,
+            changed,
+            torch.zeros(0),
+            torch.zeros(0),
+            None,
+            where.val,
+            s,
+            Compute.choose("cpu", "fp32"),
         )
         return Bench(RunDir(tmp_path), material, {}).stage(replace(split, test=test), "encoder").folder.name
 
@@ -147,7 +155,7 @@ def test_extra_features_do_not_weaken_the_penalty() -> None:
     """The labelled features once more as extra ones: nothing new, so the same head."""
     draws = torch.Generator().manual_seed(0)
     features, labels = torch.randn(12, 5, generator=draws), torch.arange(12) % 3
-    material = SimpleNamespace(features=features, settings=resolve(), mean=torch.zeros(5), scale=torch.ones(5))
+    material = SimpleNamespace(hidden=features, settings=resolve(), mean=torch.zeros(5), scale=torch.ones(5))
     situation: Any = SimpleNamespace(material=material, rows=torch.arange(12), labels=labels, classes=3)
     alone = arms._head(cast(Situation, situation), None)
     twice = arms._head(cast(Situation, situation), (features, labels))
@@ -166,6 +174,7 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
         table=t,
         pool=pool,
         place=pool,
+        hidden=features,
         features=features,
         settings=resolve(),
         mean=features.mean(0),

@@ -136,7 +136,7 @@ def test_the_map_takes_labelled_and_unlabelled(known, rest, wanted):
 
 def facts_of(what: Shown, folder: Path) -> tuple[dict, Sheet]:
     encoder = train_encoder(what.table.take(what.pool), SMALL.model_copy(update={"images": 64}), CPU, seed=0)
-    sheet = explain(encoder, what, lambda rows: encoder.features(what.table.gather(rows)), folder, seen=64, seed=0)
+    sheet = explain(encoder, what, lambda rows: encoder.hidden(what.table.gather(rows)), folder, seen=64, seed=0)
     return json.loads((folder / "summary.json").read_text()), sheet
 
 

@@ -1,10 +1,8 @@
 import pytest
 import torch
 from sklearn.datasets import make_blobs
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.preprocessing import StandardScaler
 
 from augmint.represent.probing import leave_one_out, probe
 
@@ -20,9 +18,6 @@ def test_probe_equals_scikit_learn() -> None:
     x, y = make_blobs(300, 5, centers=4, cluster_std=5.0, random_state=1)
     a, b = torch.from_numpy(x).float(), torch.from_numpy(y).long()
     found = probe(a[:100], b[:100], a[100:], b[100:])
-    scaler = StandardScaler().fit(x[:100])
-    linear = LogisticRegression(max_iter=300).fit(scaler.transform(x[:100]), y[:100])
-    assert found["linear"] == pytest.approx(linear.score(scaler.transform(x[100:]), y[100:]), abs=0.01)
     assert found["knn"] == pytest.approx(
         KNeighborsClassifier(5).fit(x[:100], y[:100]).score(x[100:], y[100:]), abs=0.01
     )

@@ -8,15 +8,19 @@ import torch
 
 from augmint.config import RepresentSettings
 from augmint.data.mapped import Mapped
-from augmint.data.table import ImageTable
+from augmint.data.table import Batch, ImageTable
 from augmint.errors import Diverged, InputError, UsageError
 from augmint.measure.knn import knn_accuracy
+from augmint.networks.backbones import backbone
 from augmint.represent import Encoder, train_encoder
 from augmint.represent import train as room
+from augmint.seeding import Draws
 from augmint.train import Compute, RunDir
 
 CPU = Compute(torch.device("cpu"), bf16=False)
-SMALL = RepresentSettings(backbone="cnn", width=8, views="weak", images=640, batch=32, latent=8, decoder_width=8)
+SMALL = RepresentSettings(
+    backbone="cnn", width=8, views="weak", images=640, batch=32, latent=8, decoder_width=8, grid=1
+)
 
 
 def table_of(images, labels=None):
@@ -56,21 +60,55 @@ def test_it_learns_without_labels_and_decodes():
     assert features.dtype == torch.float32
     torch.testing.assert_close(features.norm(dim=1), torch.ones(160))
     assert knn_accuracy(features[:80], table.labels[:80], features[80:], table.labels[80:]) > 0.95
-    images = encoder.decode(features)
+    hidden = encoder.hidden(table)
+    torch.testing.assert_close(hidden.norm(dim=1), torch.ones(160))
+    images = encoder.decode(hidden)
     error = (images - table.images / 255).square().mean()
     assert error < (table.images / 255).var()
-    torch.testing.assert_close(encoder.decode(3 * features), images)  # only the direction is read
+    torch.testing.assert_close(encoder.decode(3 * hidden), images)  # only the direction is read
 
 
 def replace_settings(**changes):
     return SMALL.model_copy(update=changes)
 
 
-def test_no_reconstruction_no_decoder():
-    encoder = train_encoder(patterns(), replace_settings(images=64, reconstruction=0.0), CPU, seed=0)
+def test_no_latent_no_decoder():
+    encoder = train_encoder(patterns(), replace_settings(images=64, latent=0), CPU, seed=0)
     assert encoder.decoder is None
     with pytest.raises(InputError, match="no decoder"):
         encoder.decode(torch.zeros(1, 32))
+
+
+def test_without_reconstruction_the_decoder_learns_and_the_encoder_does_not_notice():
+    def gradients(weight):
+        trainer = room.prepare(patterns(), replace_settings(reconstruction=weight), CPU, seed=0)
+        joint = trainer.joint
+        out = joint.loss(*joint.method.views(*_first()))
+        torch.autograd.backward(out["loss"])
+        return joint, [p.grad.clone() for p in joint.method.parameters()], out
+
+    joint, beside, out = gradients(0.0)
+    assert all(p.grad.abs().sum() > 0 for p in joint.decoder.parameters() if p.ndim > 1)
+    joint.zero_grad()
+    torch.autograd.backward(joint.method.loss(*joint.method.views(*_first()))["loss"])
+    assert all(torch.allclose(p.grad, g, atol=1e-6) for p, g in zip(joint.method.parameters(), beside, strict=True))
+    _, shared, _ = gradients(5.0)
+    assert not all(torch.allclose(a, b, atol=1e-6) for a, b in zip(shared, beside, strict=True))
+    assert out["reconstruction"] > 0
+
+
+def _first():
+    return Batch(patterns().images[:32].float() / 255), Draws(0, "represent", 0, torch.arange(32))
+
+
+def test_a_grid_of_cells_says_where_something_is():
+    """Two images of the same pixels in other places: alike to the mean, not to the cells."""
+    coarse, fine = (backbone("cnn", (1, 8, 8), 8, grid=g).eval() for g in (1, 2))
+    fine.load_state_dict(coarse.state_dict())
+    images = patterns().images.float() / 255
+    assert coarse(images).shape == (160, 32) and fine(images).shape == (160, 128)
+    cells = fine(images).view(160, 32, 4)
+    torch.testing.assert_close(cells.mean(2), coarse(images))
 
 
 def test_features_do_not_depend_on_the_batch_or_the_container(tmp_path):

@@ -47,7 +47,7 @@ def test_the_number_is_scikit_learns():
     encoder = train_encoder(table, SMALL.model_copy(update={"images": 64}), CPU, seed=0)
     watch = watcher(table, POOL, FEW, VAL, SMALL, seed=0)
     hidden = encoder.hidden(table)
-    features = Whitening.fit(hidden[POOL], 1.0)(hidden).numpy()  # 256 images may be looked at: all are
+    features = Whitening.fit(hidden[POOL], SMALL.whiten)(hidden).numpy()  # 256 images may be looked at: all are
     judge = KNeighborsClassifier(5).fit(features[FEW], table.labels[FEW])
     assert watch(encoder)["knn"] == pytest.approx(judge.score(features[VAL], table.labels[VAL]), abs=1e-6)
 
@@ -57,7 +57,7 @@ def test_without_a_validation_slice_the_few_judge_each_other():
     encoder = train_encoder(table, SMALL.model_copy(update={"images": 64}), CPU, seed=0)
     found = watcher(table, POOL, FEW, VAL[:0], SMALL, seed=0)(encoder)["knn"]
     hidden = encoder.hidden(table)
-    x, y = Whitening.fit(hidden[POOL], 1.0)(hidden).numpy()[FEW], table.labels[FEW].numpy()
+    x, y = Whitening.fit(hidden[POOL], SMALL.whiten)(hidden).numpy()[FEW], table.labels[FEW].numpy()
     rows = np.arange(len(x))
     right = [KNeighborsClassifier(5).fit(x[rows != i], y[rows != i]).predict(x[i : i + 1])[0] == y[i] for i in rows]
     assert found == pytest.approx(np.mean(right), abs=1e-6)

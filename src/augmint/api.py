@@ -92,7 +92,7 @@ def _final_facts(folder: Path) -> dict[str, Any]:
 def _logits(folder: Path, images: Tensor, compute: Compute) -> Tensor:
     model = load_model(folder / "final" / "model.safetensors", compute)
     if isinstance(model, LogisticHead):
-        return model.logits(Encoder.load(folder / "final" / "encoder.safetensors", compute).features(images))
+        return model.logits(Encoder.load(folder / "final" / "encoder.safetensors", compute).hidden(images))
     return model.logits(images)
 
 

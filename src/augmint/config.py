@@ -52,22 +52,23 @@ class RepresentSettings(Strict):
 
     method: str = "simclr"
     backbone: str = "resnet8"  # resnet8, resnet14 (for CPUs, width 16 to 64), resnet18, resnet50 (width 64), timm:NAME
-    width: Positive = 32
+    width: Positive = 64
     stem: Literal["auto", "small", "imagenet"] = "auto"  # small: 3×3 without max-pool, up to 64 pixels
+    grid: int = Field(2, ge=1, le=7)  # features are means over grid × grid cells of the last maps; 1: over all
     views: str = "gentle"  # name of a policy
     view_options: dict[str, dict[str, Any]] = {"gentle": {"turn": 0.0, "noise": 0.1}}  # of policies, by name
-    images: Positive = 600_000
+    images: Positive = 450_000
     batch: Positive = 256
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: NonNegative = 2e-3
     warm_up: Fraction = 0.03  # share of the training in which the learning rate rises
     weight_decay: NonNegative = 1e-4
     projector: str = "article"  # or "standard" (two layers); no difference was seen
-    options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.2}
-    reconstruction: NonNegative = 5.0  # weight of the reconstruction term; 0 = none
-    latent: Positive = 128  # size of the bottleneck that the decoder reads
+    options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.1}
+    reconstruction: NonNegative = 0.0  # weight of the reconstruction term; 0: the decoder learns, the encoder does not
+    latent: int = Field(128, ge=0)  # size of the bottleneck that the decoder reads; 0: no decoder
     decoder_width: Positive = 24
-    whiten: NonNegative | None = 1.0  # of features: 0 fully, more holds back weak directions, none leaves them raw
+    whiten: NonNegative | None = 0.3  # of features: 0 fully, more holds back weak directions, none leaves them raw
     weights: Path | None = None  # an encoder to start from (safetensors)
     compile: Literal["auto", "off", "on", "graphs", "tune"] = "auto"  # see train/compiler.py; auto: on a GPU
 
@@ -239,7 +240,7 @@ def fast() -> Tree:
 def demo() -> Tree:
     """scikit-learn's digits in under 3 minutes on 2 cores."""
     return {
-        "represent": {"images": 90_000, "view_options": {"gentle": {"turn": 10.0}}},
+        "represent": {"width": 32, "images": 90_000, "view_options": {"gentle": {"turn": 10.0}}},
         "generate": {"image": {"images": 60_000}, "feature": {"images": 100_000}},
         "classify": {"images": 12_800, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},

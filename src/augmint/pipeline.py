@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from augmint import mint
-from augmint.classify import LogisticHead, neighbour_graph
+from augmint.classify import LogisticHead, graph_of
 from augmint.config import RepresentSettings, Settings
 from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
@@ -34,11 +34,12 @@ from augmint.judge.arms import find
 from augmint.judge.generators import measure_generator, mint_wish
 from augmint.judge.protocol import Parts, Split
 from augmint.judge.situation import Material, Situation
+from augmint.measure.knn import nearest
 from augmint.mint import FeatureThresholds, Thresholds, Wish, feature_thresholds, thresholds_from
 from augmint.report import encoder as drawing
 from augmint.report import write as write_report
 from augmint.represent import Encoder, train_encoder, weights
-from augmint.represent.embeddings import Features, Shown
+from augmint.represent.embeddings import Shown, Vectors
 from augmint.represent.explain import explain
 from augmint.represent.watch import watcher
 from augmint.seeding import key
@@ -46,6 +47,7 @@ from augmint.train import Compute, RunDir, StageDir, checkpoint
 from augmint.train.rundir import digest, file_digest
 
 T = TypeVar("T")
+GRAPH = 10  # neighbours of each image along which labels are propagated
 
 
 class Pipeline:
@@ -102,20 +104,33 @@ class Pipeline:
         return self._stage("represent", self._encoder_identity, make, Encoder.load)
 
     @cached_property
-    def features(self) -> Tensor:
-        """The encoder's features of the pool, float32 [P, D]."""
-        return self.encoder.features(self.pool_table)
+    def hidden(self) -> Tensor:
+        """The encoder's hidden vectors of the pool, float32 [P, D]: classifiers are fitted on them."""
+        return self.encoder.hidden(self.pool_table)
 
-    def features_of(self, rows: Tensor) -> Tensor:
-        """The same of any rows of the table."""
+    @cached_property
+    def features(self) -> Tensor:
+        """The same whitened, float32 [P, d]: neighbours are found by them."""
+        return self.encoder.whitening(self.hidden)
+
+    @cached_property
+    def near(self) -> tuple[Tensor, Tensor]:
+        """The nearest others of every image of the pool by its features: distances and rows [P, k]. The longest of all
+        searches, so graph and generators share it."""
+        g = self.settings.generate
+        count = min(max(GRAPH, g.image.neighbours, g.feature.neighbours), len(self.features) - 1)
+        return nearest(self.features, self.features, count, exclude_self=True)
+
+    def hidden_of(self, rows: Tensor) -> Tensor:
+        """Hidden vectors of any rows of the table."""
         place = self.material.place[rows]
         if bool((place >= 0).all()):
-            return self.features[place]
+            return self.hidden[place]
         if self._asked is None or not torch.equal(self._asked[0], rows):
-            self._asked = (rows, self.encoder.features(self.table.take(rows)))
+            self._asked = (rows, self.encoder.hidden(self.table.take(rows)))
         return self._asked[1]
 
-    _asked: tuple[Tensor, Tensor] | None = None  # the test split's features, asked for by every trial
+    _asked: tuple[Tensor, Tensor] | None = None  # the test split's hidden vectors, asked for by every trial
 
     @cached_property
     def shown(self) -> Shown:
@@ -128,15 +143,15 @@ class Pipeline:
         program = self.run_dir.folder / "encoder.pt2"
         if not program.exists() and not self.settings.represent.backbone.startswith("timm:"):  # timm loads its own
             weights.export(self.encoder, program)
-        return self._explain(lambda rows: self.encoder.features(self.table.take(rows)))
+        return self._explain(lambda rows: self.encoder.hidden(self.table.take(rows)))
 
     def _seen(self, rows: Tensor) -> Tensor:
-        """Features of rows of the table, the pool's from memory."""
+        """Hidden vectors of rows of the table, the pool's from memory."""
         place = self.shown.places[rows]
         at_hand = bool((place < len(self.parts.pool)).all())
-        return self.features[place] if at_hand else self.encoder.features(self.table.take(rows))
+        return self.hidden[place] if at_hand else self.encoder.hidden(self.table.take(rows))
 
-    def _explain(self, features: Features) -> dict[str, Any]:
+    def _explain(self, hidden: Vectors) -> dict[str, Any]:
         """Write what the encoder has learnt, unless it is there; say it, and return it."""
         folder, shown, settings = self.run_dir.folder, self.shown, self.settings
         labels = self.table.identity(torch.cat([shown.few, shown.val]))
@@ -145,7 +160,7 @@ class Pipeline:
             encoder, start = self.encoder, time.monotonic()
             weights.export(encoder, folder / "encoder.safetensors")
             seen = settings.represent.images
-            drawing.draw(folder, explain(encoder, shown, features, folder / "represent", seen, settings.seed))
+            drawing.draw(folder, explain(encoder, shown, hidden, folder / "represent", seen, settings.seed))
             stage.finish(time.monotonic() - start)
         facts = checkpoint.read_json(folder / "represent" / "summary.json", "labels", "spread")
         self.run_dir.say(f"representation: {drawing.worth(facts)}")
@@ -166,8 +181,8 @@ class Pipeline:
         identity = {**self._encoder_identity, "image": settings.model_dump(mode="json")}
 
         def make(stage: StageDir) -> ImageGenerator:
-            data = self.pool_table, self.features
-            return train_image_generator(*data, settings, self.compute, self.settings.seed, stage, self.encoder)
+            data, seed = (self.pool_table, self.features), self.settings.seed
+            return train_image_generator(*data, settings, self.compute, seed, stage, self.encoder, self.near[1])
 
         return self._stage("generate-image", identity, make, ImageGenerator.load)
 
@@ -180,7 +195,8 @@ class Pipeline:
         identity = {**self._encoder_identity, "feature": settings.model_dump(mode="json")}
 
         def make(stage: StageDir) -> FeatureGenerator:
-            return train_feature_generator(self.features, settings, self.compute, self.settings.seed, stage)
+            seed = self.settings.seed
+            return train_feature_generator(self.hidden, settings, self.compute, seed, stage, near=self.near[1])
 
         return self._stage("generate-feature", identity, make, FeatureGenerator.load)
 
@@ -198,7 +214,7 @@ class Pipeline:
         """The same for features."""
         if self.feature_generator is None:
             return None
-        return feature_thresholds(self.feature_generator, self.features, self.settings.mint, self.settings.seed)
+        return feature_thresholds(self.feature_generator, self.hidden, self.settings.mint, self.settings.seed)
 
     # --- trials -----------------------------------------------------------------------------------
 
@@ -213,8 +229,9 @@ class Pipeline:
             self.table,
             self.parts.pool,
             self.pool_table,
+            self.hidden,
             self.features,
-            neighbour_graph(self.features),
+            graph_of(*(found[:, :GRAPH] for found in self.near)),
             self.parts.val,
             self.settings,
             self.compute,
@@ -244,7 +261,7 @@ class Pipeline:
         """Trials under cross-validation on the labels; they choose the final arm."""
         splits = self.select_splits or self.splits
         self.bench.train(splits, self.arms)
-        return self.bench.score(splits, self.arms, self.features_of)
+        return self.bench.score(splits, self.arms, self.hidden_of)
 
     @cached_property
     def select_splits(self) -> list[Split]:
@@ -374,10 +391,10 @@ class Pipeline:
 
     def judge(self) -> Path:
         """Score every trial (only now are test images looked at), write trials.parquet and the report."""
-        rows = self.bench.score(self.splits, self.arms, self.features_of)
+        rows = self.bench.score(self.splits, self.arms, self.hidden_of)
         rows += self.selected if self.select_splits else []  # folds are both: they compare the arms and choose one
         if len(self.parts.test):
-            rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.features_of)
+            rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.hidden_of)
         trials.write(self.run_dir.folder, rows)
         copied = leaks.minted_copies(self.table, self.run_dir.folder / "minted")
         for warning in copied:

@@ -55,14 +55,14 @@ def check_the_documentation() -> None:
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     whitened = blocks.pop()
     forms = [
-        Form("resnet8", (1, 28, 28), 8, "auto", 0, 8),
-        Form("resnet18", (3, 97, 97), 64, "imagenet", 0, 8),
-        Form("resnet18", (3, 25, 25), 64, "small", 0, 8),
-        Form("timm:resnet10t", (3, 32, 32), 64, "auto", 0, 8),
+        Form("resnet8", (1, 28, 28), 8, "auto", 0, 8, 2),
+        Form("resnet18", (3, 97, 97), 64, "imagenet", 0, 8, 2),
+        Form("resnet18", (3, 25, 25), 64, "small", 0, 8, 2),
+        Form("timm:resnet10t", (3, 32, 32), 64, "auto", 0, 8, 2),
     ]
     for block, form in zip(blocks, forms, strict=True):
         network, _ = build(form)
-        hidden = torch.randn(100, network.features)
+        hidden = torch.nn.functional.normalize(torch.randn(100, network.features))
         encoder = Encoder(form, network.eval(), None, Compute.choose("cpu", "fp32"), Whitening.fit(hidden, 1.0), 0.0)
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
@@ -73,7 +73,7 @@ def check_the_documentation() -> None:
             scope: dict[str, Any] = {"images": raw.float() / 255}
             exec(block, scope)
             if "whitening" in block:
-                torch.testing.assert_close(scope["features"], encoder.hidden(raw), rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(scope["hidden"], encoder.hidden(raw), rtol=1e-4, atol=1e-5)
                 exec(whitened, scope)
             torch.testing.assert_close(scope["features"], encoder.features(raw), rtol=1e-3, atol=1e-4)
             os.chdir(HERE)

@@ -1,6 +1,6 @@
 """Few labels, with or without minted samples → classifier."""
 
-from augmint.classify.graph import neighbour_graph, propagate, surest
+from augmint.classify.graph import graph_of, neighbour_graph, propagate, surest
 from augmint.classify.logistic import LogisticHead, fit_logistic
 from augmint.classify.scratch import Extra, ScratchClassifier, fit_scratch
 
@@ -10,6 +10,7 @@ __all__ = [
     "ScratchClassifier",
     "fit_logistic",
     "fit_scratch",
+    "graph_of",
     "neighbour_graph",
     "propagate",
     "surest",

@@ -27,12 +27,15 @@ def neighbour_graph(features: Tensor, k: int = 10) -> Graph:
     weight = exp(−4 d² / d_k²), d_k the distance to the k-th neighbour (the scaling of Calder et al.).
     """
     unit = torch.nn.functional.normalize(features, dim=1)
-    k = min(k, len(unit) - 1)
-    distances, indices = nearest(unit, unit, k, exclude_self=True)
+    return graph_of(*nearest(unit, unit, min(k, len(unit) - 1), exclude_self=True))
+
+
+def graph_of(distances: Tensor, indices: Tensor) -> Graph:
+    """The same from distances [N, k] and rows [N, k] that `nearest` found among unit vectors."""
+    count, k = indices.shape
     squared = distances.double().square()
     weights = torch.exp(-4 * squared / squared[:, -1:].clamp_min(1e-12))
-    rows = np.repeat(np.arange(len(unit)), k)
-    shape = (len(unit), len(unit))
+    rows, shape = np.repeat(np.arange(count), k), (count, count)
     graph = sparse.csr_matrix((weights.flatten().numpy(), (rows, indices.flatten().numpy())), shape=shape)
     return ((graph + graph.T) / 2).tocsr()
 

@@ -181,7 +181,13 @@ class FeatureTrainer:
     """One step of D and one of G, in the form that `fit` calls."""
 
     def __init__(
-        self, features: Tensor, labels: Tensor | None, settings: FeatureGeneratorSettings, compute: Compute, seed: int
+        self,
+        features: Tensor,
+        near: Tensor,
+        labels: Tensor | None,
+        settings: FeatureGeneratorSettings,
+        compute: Compute,
+        seed: int,
     ) -> None:
         self.settings, self.compute = settings, compute
         name = "cluster" if settings.condition == "none" and settings.farthest == "other" else settings.condition
@@ -189,7 +195,7 @@ class FeatureTrainer:
         told = groups is not None and settings.condition != "none"
         self.centres = centres_of(groups, features.cpu()) if told and groups is not None else torch.zeros(0, 0)
         self.groups = None if groups is None else groups.to(compute.device)
-        self.near = neighbours(features, settings.neighbours).to(compute.device)
+        self.near = near[:, : settings.neighbours].to(compute.device)
         self.scale = compute.place(Scale(features))
         with torch.no_grad():
             self.features = self.scale(features.to(compute.device))
@@ -245,12 +251,15 @@ def train_feature_generator(
     seed: int,
     stage: StageDir | None = None,
     labels: Tensor | None = None,
+    near: Tensor | None = None,
 ) -> FeatureGenerator:
-    """Train on `features` float [N, D]; real pairs are neighbours in them. `labels` [N]: for condition=class alone.
+    """Train on `features` float [N, D]; real pairs are rows and their `near` int64 [N, k] (default: neighbours in the
+    features). `labels` [N]: for condition=class alone.
 
     InputError if there are fewer than 2, Diverged if a loss or weight is no longer finite.
     """
-    trainer = FeatureTrainer(features.float(), labels, settings, compute, seed)
+    near = neighbours(features, settings.neighbours) if near is None else near
+    trainer = FeatureTrainer(features.float(), near, labels, settings, compute, seed)
     plan = Plan(settings.images, min(settings.batch, len(features)), seed, STREAM, compute.device)
     seconds = fit(trainer.step, len(features), plan, trainer.state(), stage)
     judges = trainer.game.judges.eval()

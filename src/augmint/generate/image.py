@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from augmint.config import ImageGeneratorSettings
 from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
-from augmint.generate.image_training import STREAM, ImageTrainer, build_game, to_float, trunk_of
+from augmint.generate.image_training import STREAM, ImageTrainer, build_game, empty_trunk, to_float
 from augmint.generate.network import ImageGeneratorNetwork
+from augmint.generate.pairs import neighbours
 from augmint.generate.snapshots import Snapshots
 from augmint.networks.codec import Shape
 from augmint.represent.encoder import Encoder, Form, form_from
@@ -97,7 +98,9 @@ class ImageGenerator:
         settings = ImageGeneratorSettings.model_validate(state["settings"])
         shape = cast(Shape, tuple(state["shape"]))
         form = None if state["trunk"] is None else form_from(state["trunk"])
-        network, judges = build_game(shape, settings, 0, state["groups"], None if form is None else trunk_of(form))
+        sizes = [weights.shape[1] for name, weights in state["judges"].items() if name.endswith("trunk.matrix")]
+        trunk = None if form is None else empty_trunk(form, sizes[0])
+        network, judges = build_game(shape, settings, 0, state["groups"], trunk)
         network.load_state_dict(state["network"])
         judges.load_state_dict(state["judges"])
         placed = compute.place(network).eval(), compute.place(judges).eval()
@@ -121,8 +124,10 @@ def train_image_generator(
     seed: int,
     stage: StageDir | None = None,
     encoder: Encoder | None = None,
+    near: Tensor | None = None,
 ) -> ImageGenerator:
-    """Train on all images of `table`, whose `features` (float [N, D]) say which are near each other.
+    """Train on all images of `table`, whose `features` (float [N, D]) say which are near each other: real pairs are
+    rows and their `near` int64 [N, k] (default: nearest neighbours in the features).
 
     Labels are looked at with condition=class alone, `encoder` with trunk=encoder. A stage checkpoints, resumes and
     keeps snapshots: reals.png, fakes_<images>.png. InputError if features and images do not fit, Diverged if a loss or
@@ -133,7 +138,8 @@ def train_image_generator(
     if compute.device.type != "cpu" and isinstance(table.images, Tensor):
         table = replace(table, images=table.images.to(compute.device))
     encoder = _encoder_for(settings, encoder)
-    trainer = ImageTrainer(table, features.float(), settings, compute, seed, encoder)
+    near = neighbours(features.float(), settings.neighbours) if near is None else near
+    trainer = ImageTrainer(table, features.float(), near, settings, compute, seed, encoder)
     plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
     shape = table.shape
 

@@ -1,6 +1,6 @@
 """One step of the image generator's training: G's own terms, D's step, then what D says of the children.
 
-    trainer = ImageTrainer(table, features, settings, compute, seed=0, encoder=None)
+    trainer = ImageTrainer(table, features, neighbours(features, 10), settings, compute, seed=0, encoder=None)
     fit(trainer.step, len(table), plan, trainer.state())
 
 image.py trains with it and keeps the result.
@@ -19,7 +19,7 @@ from augmint.generate import losses
 from augmint.generate.game import Game, optimiser, update
 from augmint.generate.groups import groups_of
 from augmint.generate.network import ImageGeneratorNetwork
-from augmint.generate.pairs import choose, neighbours, opposite
+from augmint.generate.pairs import choose, opposite
 from augmint.generate.views import Adaptive, together
 from augmint.networks.average import Average
 from augmint.networks.codec import Shape
@@ -54,12 +54,15 @@ def to_float(images: Tensor, compute: Compute) -> Tensor:
     return images.to(compute.device).float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-def trunk_of(form: Form, encoder: Encoder | None = None) -> FrozenTrunk:
-    """What a discriminator stands on: the encoder's network and whitening, or room for them."""
-    if encoder is not None:
-        return FrozenTrunk(encoder.network, encoder.whitening.mean, encoder.whitening.matrix)
+def trunk_of(encoder: Encoder) -> FrozenTrunk:
+    """What a discriminator stands on: the encoder's network and whitening."""
+    return FrozenTrunk(encoder.network, encoder.whitening.mean, encoder.whitening.matrix)
+
+
+def empty_trunk(form: Form, size: int) -> FrozenTrunk:
+    """Room for one of `size` whitened features."""
     network, _ = build(form)
-    return FrozenTrunk(network, torch.zeros(network.features), torch.zeros(network.features, network.features))
+    return FrozenTrunk(network, torch.zeros(network.features), torch.zeros(network.features, size))
 
 
 def _fall(progress: float) -> float:
@@ -74,6 +77,7 @@ class ImageTrainer:
         self,
         table: ImageTable,
         features: Tensor,
+        near: Tensor,
         settings: ImageGeneratorSettings,
         compute: Compute,
         seed: int,
@@ -82,9 +86,9 @@ class ImageTrainer:
         self.settings, self.compute, self.table = settings, compute, table
         self.groups = _groups(settings, features, table.labels, seed, compute)
         conditions = int(self.groups.max()) + 1 if self.groups is not None and settings.condition != "none" else 0
-        self.near = neighbours(features, settings.neighbours).to(compute.device)
+        self.near = near[:, : settings.neighbours].to(compute.device)
         self.features = features.to(compute.device)
-        trunk = None if encoder is None else trunk_of(encoder.form, encoder)
+        trunk = None if encoder is None else trunk_of(encoder)
         network, judges = build_game(table.shape, settings, seed, conditions, trunk)
         self.network = compute.place(network)
         self.game = Game(settings, cast("list[Discriminator]", list(compute.place(judges))), compute, settings.contrast)

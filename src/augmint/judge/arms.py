@@ -74,19 +74,19 @@ def encoder(situation: Situation) -> Model:
 
 def encoder_gaussian(situation: Situation) -> Model:
     """The same with features drawn from one Gaussian a class, covariance shared."""
-    own = situation.material.features[situation.rows], situation.labels
+    own = situation.material.hidden[situation.rows], situation.labels
     return _head(situation, gaussian_features(*own, _per_class(situation), situation.split.seed, situation.classes))
 
 
 def encoder_smote(situation: Situation) -> Model:
     """The same with features on the lines between labelled ones of a class."""
-    own = situation.material.features[situation.rows], situation.labels
+    own = situation.material.hidden[situation.rows], situation.labels
     return _head(situation, smote_features(*own, _per_class(situation), situation.split.seed, situation.classes))
 
 
 def encoder_mixup(situation: Situation) -> Model:
     """The same with mixtures of labelled features and of their labels."""
-    own = situation.material.features[situation.rows], situation.labels
+    own = situation.material.hidden[situation.rows], situation.labels
     count = _per_class(situation) * situation.classes
     return _head(situation, mixup_features(*own, count, situation.split.seed, situation.classes))
 
@@ -96,7 +96,7 @@ def encoder_neighbours(situation: Situation) -> Model:
     m = situation.material
     each = m.settings.mint.features_per_label
     rows, labels = real_neighbours(m.features, situation.rows, situation.labels, each, situation.unlabelled)
-    return _head(situation, (m.features[rows], labels))
+    return _head(situation, (m.hidden[rows], labels))
 
 
 def _per_class(situation: Situation) -> int:
@@ -117,7 +117,7 @@ def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None)
     extra features, or the contrast would measure that, too.
     """
     m = situation.material
-    features, labels = m.features[situation.rows], situation.labels
+    features, labels = m.hidden[situation.rows], situation.labels
     weights = torch.ones(len(labels))
     if extra is not None and len(extra[1]) > 0:
         share = m.settings.classify.minted_weight * len(labels) / len(extra[1])

@@ -27,12 +27,13 @@ from augmint.train import Compute
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What all splits share. `pool` are the rows of the table that may be learnt from; features [P, D]
-    and graph [P, P] are of the pool, in its order."""
+    """What all splits share. `pool` are the rows of the table that may be learnt from; hidden [P, D], on which
+    classifiers are fitted, features [P, d], by which neighbours are found, and graph [P, P] are in the pool's order."""
 
     table: ImageTable
     pool: Tensor
     pool_table: ImageTable
+    hidden: Tensor
     features: Tensor
     graph: Graph
     val: Tensor  # rows of the table
@@ -50,13 +51,13 @@ class Material:
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean of the pool's features [D]."""
-        return self.features.mean(0)
+        """Mean of the pool's hidden vectors [D]."""
+        return self.hidden.mean(0)
 
     @cached_property
     def scale(self) -> Tensor:
-        """Standard deviation of the pool's features [D]."""
-        return self.features.std(0).clamp_min(1e-6)
+        """Standard deviation of the pool's hidden vectors [D]."""
+        return self.hidden.std(0).clamp_min(1e-6)
 
 
 @dataclass(eq=False)
@@ -147,7 +148,7 @@ class Situation:
             raise UsageError("minted features need the feature generator; set generate.feature.enabled=true")
         return mint_features(
             m.feature_generator,
-            m.features,
+            m.hidden,
             self.rows,
             self.labels,
             m.settings.mint,

@@ -2,7 +2,7 @@
 
     bench = Bench(run, material, identity)
     bench.train(splits, names)                       # resumable arm by arm; no test image, no test label
-    rows = bench.score(splits, names, features_of)   # after all training: test logits, stored per trial
+    rows = bench.score(splits, names, hidden_of)   # after all training: test logits, stored per trial
 
 `trials.parquet` has one row a trial; its logits lie in `trials/<split>-<arm>.safetensors`, so that every
 table, interval and curve can be computed again without a model.
@@ -125,26 +125,26 @@ class Bench:
 
         return curve
 
-    def logits(self, split: Split, arm: str, rows: Tensor, features_of: Callable[[Tensor], Tensor]) -> Tensor:
+    def logits(self, split: Split, arm: str, rows: Tensor, hidden_of: Callable[[Tensor], Tensor]) -> Tensor:
         """Logits [n, K] of rows of the table by the trained model of this trial."""
         model = load_model(self.stage(split, arm).folder / "model.safetensors", self.material.compute)
         if isinstance(model, LogisticHead):
-            return model.logits(features_of(rows))
+            return model.logits(hidden_of(rows))
         return model.logits(self.material.table.take(rows))
 
     def score(
-        self, splits: list[Split], names: tuple[str, ...], features_of: Callable[[Tensor], Tensor]
+        self, splits: list[Split], names: tuple[str, ...], hidden_of: Callable[[Tensor], Tensor]
     ) -> list[dict[str, Any]]:
         """Logits and accuracy of every trial. Call once all training has ended."""
         scored = []
         with self.run.progress.task("scoring", len(splits) * len(names), unit="trials") as task:
             for split in splits:
                 for name in names:
-                    scored.append(self._score(split, name, features_of))
+                    scored.append(self._score(split, name, hidden_of))
                     task.update(len(scored))
         return scored
 
-    def _score(self, split: Split, arm: str, features_of: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    def _score(self, split: Split, arm: str, hidden_of: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         stage, table = self.stage(split, arm), self.material.table
         target = Path("trials") / f"{split.name}-{arm}.safetensors"
         path = self.run.folder / target
@@ -152,13 +152,13 @@ class Bench:
         mark = f"{stage.folder.name} on {digest(table.ids[split.test.numpy()].tolist())}"
         logits = _kept(path, mark)
         if logits is None:
-            logits = self.logits(split, arm, split.test, features_of).float()
+            logits = self.logits(split, arm, split.test, hidden_of).float()
             _keep(path, mark, logits, split.test)
         val, val_accuracy = self.material.val, math.nan
         if split.role == "draw" and len(val):
             val_accuracy = facts.get("val_accuracy", math.nan)
             if math.isnan(val_accuracy):
-                guess = self.logits(split, arm, val, features_of).argmax(1)
+                guess = self.logits(split, arm, val, hidden_of).argmax(1)
                 val_accuracy = float((guess == table.labels[val]).double().mean())
                 stage.finish(**{**_without_schema(facts), "val_accuracy": val_accuracy})
         per_class = self.material.settings.labels_per_class

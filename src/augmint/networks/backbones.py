@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augmint.errors import UsageError
@@ -23,9 +24,12 @@ class Backbone(nn.Module):
     """float 0 … 1 [N, C, H, W] → float [N, features]; `features` is a plain number.
 
     Images are standardised first, by `mean` and `std` ([C, 1, 1], 0.5 each); published weights bring their own.
+    The last maps are averaged over the cells of a `grid` × `grid`: 1 forgets where in the image something was seen.
     """
 
-    features: int
+    maps: int  # channels of the last maps
+    grid: int = 1
+    spatial: bool = True  # whether there are maps to average over; else the grid stays 1
     mean: Tensor
     std: Tensor
 
@@ -37,6 +41,17 @@ class Backbone(nn.Module):
     def standardised(self, images: Tensor) -> Tensor:
         """(images − mean) / std."""
         return (images - self.mean) / self.std
+
+    @property
+    def features(self) -> int:
+        """How many numbers describe an image."""
+        return self.maps * self.grid**2
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """[N, maps, h, w] → [N, features]: the mean of each cell, channel by channel."""
+        if self.grid == 1:
+            return maps.mean((2, 3))
+        return F.adaptive_avg_pool2d(maps, self.grid).flatten(1)
 
 
 def _conv(inner: int, outer: int, stride: int = 1) -> nn.Conv2d:
@@ -76,11 +91,11 @@ class Cnn(Backbone):
                 layers.append(nn.MaxPool2d(3, 2, 1))
             inner = outer
         self.layers = nn.Sequential(*layers)
-        self.features = inner
+        self.maps = inner
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.layers(self.standardised(images))).mean((2, 3))
+        return self.pooled(self.layers(self.standardised(images)))
 
 
 class _Block(nn.Module):
@@ -150,14 +165,14 @@ class ResNet(Backbone):
             first = block(inner, outer, side.stride(2 if number else 1))
             self.add_module(name, nn.Sequential(first, *(block(outer, outer, 1) for _ in range(count - 1))))
             inner = outer
-        self.features = inner
+        self.maps = inner
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(self.standardised(images)))))
         for name in self.stages:
             x = self.get_submodule(name)(x)
-        return cast(Tensor, x).mean((2, 3))
+        return self.pooled(x)
 
 
 def cnn(shape: Shape, width: int, stem: str) -> Backbone:
@@ -203,21 +218,44 @@ class Timm(Backbone):
             self.network = timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=0)
         except RuntimeError as error:
             raise UsageError(f"backbone timm:{name}: {error}; timm.list_models() has the names") from error
-        self.features = int(self.network.num_features)
+        self.maps = int(self.network.num_features)
+        self.spatial = self._shape_of_maps(shape)[:2] == (1, self.maps)
+
+    @torch.no_grad()
+    def _shape_of_maps(self, shape: Shape) -> tuple[int, ...]:
+        self.network.eval()
+        try:
+            maps = self.network.forward_features(torch.zeros(1, *shape))
+        except (AssertionError, RuntimeError) as error:
+            raise UsageError(
+                f"backbone of timm: it does not read images of {shape} ({error}); set data.size"
+            ) from error
+        self.network.train()
+        return tuple(maps.shape) if isinstance(maps, Tensor) and maps.ndim == 4 else ()
 
     def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.network(self.standardised(images)))
+        images = self.standardised(images)
+        if self.grid == 1:
+            return cast(Tensor, self.network(images))
+        return self.pooled(self.network.forward_features(images))
 
 
 FUNCTIONS = (cnn, resnet8, resnet14, resnet18, resnet50)
 BACKBONES: dict[str, Callable[[Shape, int, str], Backbone]] = {f.__name__: f for f in FUNCTIONS}
 
 
-def backbone(name: str, shape: Shape, width: int, stem: str = "auto") -> Backbone:
+def backbone(name: str, shape: Shape, width: int, stem: str = "auto", grid: int = 1) -> Backbone:
     """The backbone of this name, or `timm:NAME`, for images of this (C, H, W). UsageError lists the names.
 
-    stem "auto" is "small" (3×3, no max-pool) up to 64 pixels, "imagenet" (7×7, stride 2, max-pool) above.
+    stem "auto" is "small" (3×3, no max-pool) up to 64 pixels, "imagenet" (7×7, stride 2, max-pool) above;
+    features are `grid`² times as many as the last maps.
     """
+    network = _named(name, shape, width, stem)
+    network.grid = grid if network.spatial else 1
+    return network
+
+
+def _named(name: str, shape: Shape, width: int, stem: str) -> Backbone:
     if name.startswith("timm:"):
         return Timm(name.removeprefix("timm:"), shape)
     if name not in BACKBONES:

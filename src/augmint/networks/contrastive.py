@@ -49,7 +49,7 @@ class ContrastiveDiscriminator(Discriminator):
 
 
 class FrozenTrunk(nn.Module):
-    """A copy of a trained encoder whose weights stay: images float 0 … 1 → whitened features [N, D], of length √D.
+    """A copy of a trained encoder whose weights stay: images float 0 … 1 → whitened features [N, d], of length √d.
 
     Gradients pass to the images. It stays in evaluation mode, so an image's features do not depend on its batch.
     """
@@ -60,7 +60,7 @@ class FrozenTrunk(nn.Module):
     def __init__(self, backbone: Backbone, mean: Tensor, matrix: Tensor) -> None:
         super().__init__()
         self.backbone = copy.deepcopy(backbone).eval().requires_grad_(False)
-        self.outputs = backbone.features
+        self.outputs = matrix.shape[1]
         self.register_buffer("mean", mean.clone())
         self.register_buffer("matrix", matrix.clone())
 
@@ -70,7 +70,7 @@ class FrozenTrunk(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         hidden: Tensor = self.backbone(images).float()
         with torch.autocast(images.device.type, enabled=False):
-            hidden = (hidden - self.mean) @ self.matrix
+            hidden = (nn.functional.normalize(hidden, dim=1) - self.mean) @ self.matrix
             unit: Tensor = nn.functional.normalize(hidden, dim=1)
         return unit * math.sqrt(self.outputs)
 

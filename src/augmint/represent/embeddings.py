@@ -71,10 +71,10 @@ class Shown:
         }
 
 
-Features = Callable[[Tensor], Tensor]
+Vectors = Callable[[Tensor], Tensor]  # rows of the table → float32 [n, D]
 
 
-def write(path: Path, shown: Shown, features: Features) -> None:
+def write(path: Path, shown: Shown, features: Vectors) -> None:
     """Store all images of `shown`; `features` answers float32 [n, D] for n rows of the table. Whole or not at all."""
     part = path.with_name(f".{path.name}.part")
     rows, writer = shown.rows, None

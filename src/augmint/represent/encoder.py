@@ -1,10 +1,12 @@
 """A trained encoder: images → features, and back where it was trained with a reconstruction term.
 
     encoder = Encoder.load(path, compute)
-    features = encoder.features(table)             # float32 [N, D] on the CPU, each of length 1
-    images = encoder.decode(features)              # float32 [N, C, H, W] in 0 … 1, if encoder.decoder
+    features = encoder.features(table)             # float32 [N, d], each of length 1: to find neighbours by
+    hidden = encoder.hidden(table)                 # float32 [N, D], each of length 1: to fit classifiers on
+    images = encoder.decode(hidden)                # float32 [N, C, H, W] in 0 … 1, if encoder.decoder
 
-Features are whitened by what was found on the training images (represent/whitening.py), without labels.
+Features are the hidden vectors, whitened by what was found on the training images (represent/whitening.py), without
+labels. Neighbours gain by that; a linear classifier on few labels loses, as noise then counts as much as what varies.
 The file holds the backbone's name and shape beside the weights: nothing else is needed to load it.
 """
 
@@ -36,6 +38,7 @@ class Form:
     stem: str
     latent: int
     decoder_width: int
+    grid: int = 1
 
 
 class FeatureDecoder(nn.Module):
@@ -54,7 +57,7 @@ class FeatureDecoder(nn.Module):
 
 def build(form: Form) -> tuple[Backbone, FeatureDecoder | None]:
     """Network and decoder with fresh weights."""
-    network = backbone(form.backbone, form.shape, form.width, form.stem)
+    network = backbone(form.backbone, form.shape, form.width, form.stem, form.grid)
     return network, FeatureDecoder(form, network.features) if form.latent else None
 
 
@@ -70,32 +73,33 @@ class Encoder:
     seconds: float = 0.0  # that its training took
 
     def features(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
-        """Features of uint8 images [N, C, H, W] (or a table): float32 [N, D] on the CPU, each of length 1."""
-        shape = images.shape if isinstance(images, ImageTable) else tuple(images.shape[1:])
-        if shape != self.form.shape:
-            raise InputError(f"this encoder reads images of {self.form.shape}, not {shape}; load them at that size")
+        """Whitened features of uint8 images [N, C, H, W] (or a table): float32 [N, d] on the CPU, each of length 1."""
         return self.whitening(self.hidden(images, batch))
 
     @torch.no_grad()
     def hidden(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
-        """What the network itself answers, before whitening: float32 [N, D] on the CPU, of any length."""
+        """What the network itself answers, before whitening: float32 [N, D] on the CPU, each of length 1."""
+        shape = images.shape if isinstance(images, ImageTable) else tuple(images.shape[1:])
+        if shape != self.form.shape:
+            raise InputError(f"this encoder reads images of {self.form.shape}, not {shape}; load them at that size")
         self.network.eval()
         found = torch.empty(len(images), self.network.features)
         for start in range(0, len(images), batch):
             rows = torch.arange(start, min(start + batch, len(images)))
             part = images.gather(rows) if isinstance(images, ImageTable) else images[rows]
             with self.compute.autocast():
-                found[rows] = self.network(part.to(self.compute.device).float() / 255).float().cpu()
+                out = self.network(part.to(self.compute.device).float() / 255)
+            found[rows] = F.normalize(out.float(), dim=1).cpu()
         return found
 
     @torch.no_grad()
-    def decode(self, features: Tensor, batch: int = 1024) -> Tensor:
-        """Features [N, D] as images float32 [N, C, H, W] in 0 … 1, on the CPU. InputError without a decoder."""
+    def decode(self, hidden: Tensor, batch: int = 1024) -> Tensor:
+        """Hidden vectors [N, D] as images float32 [N, C, H, W] in 0 … 1, on the CPU. InputError without a decoder."""
         if self.decoder is None:
-            raise InputError("this encoder has no decoder; train it with represent.reconstruction above 0")
+            raise InputError("this encoder has no decoder; train it with represent.latent above 0")
         self.decoder.eval()
         found = [torch.empty(0, *self.form.shape)]
-        for part in torch.split(self.whitening.undo(features), batch):
+        for part in torch.split(hidden, batch):
             with self.compute.autocast():
                 found.append(self.decoder(part.to(self.compute.device)).float().cpu())
         return torch.cat(found)

@@ -1,6 +1,6 @@
 """What an encoder has learnt, in numbers and in files of RUN/represent/.
 
-    sheet = explain(encoder, Shown(table, pool, few, val), features, folder, seen=600_000, seed=0)
+    sheet = explain(encoder, Shown(table, pool, few, val), hidden, folder, seen=450_000, seed=0)
 
     embeddings.parquet    the features of all images that may be shown
     map.parquet           up to 2,000 of them in two dimensions
@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from augmint.measure.collapse import effective_rank, feature_std
+from augmint.measure.probes import linear_probe
 from augmint.represent import embeddings, map
-from augmint.represent.embeddings import Features, Shown
+from augmint.represent.embeddings import Shown, Vectors
 from augmint.represent.encoder import Encoder
 from augmint.represent.neighbours import choose, nearest_in
 from augmint.represent.probing import probe
@@ -42,11 +43,11 @@ class Sheet:
     why: list[str]  # [R]: why a query is shown, "" for the ordinary ones
 
 
-def explain(encoder: Encoder, shown: Shown, features: Features, folder: Path, seen: int, seed: int) -> Sheet:
-    """Measure the encoder and write its files to `folder`. `features(rows)`: float32 [n, D] of the table; `seen`: how
-    many images its training saw."""
+def explain(encoder: Encoder, shown: Shown, hidden: Vectors, folder: Path, seen: int, seed: int) -> Sheet:
+    """Measure the encoder and write its files to `folder`. `hidden(rows)`: its answers to rows of the table, float32
+    [n, D]; `seen`: how many images its training saw."""
     stored = folder / "embeddings.parquet"
-    embeddings.write(stored, shown, features)
+    embeddings.write(stored, shown, lambda rows: encoder.whitening(hidden(rows)))
     places = map.sample(shown.labels, torch.isin(shown.rows, shown.few), seed)
     some = embeddings.at(stored, places)
     facts = {
@@ -57,7 +58,7 @@ def explain(encoder: Encoder, shown: Shown, features: Features, folder: Path, se
         "images_per_second": seen / max(encoder.seconds, 1e-3),
         "size": encoder.network.features,
         **health(encoder, shown),
-        **worth(shown, features),
+        **worth(encoder, shown, hidden),
         "map": _map(folder / "map.parquet", shown, places, some, seed),
     }
     atomic_write(folder / "summary.json", json.dumps(facts, indent=1))
@@ -72,13 +73,18 @@ def health(encoder: Encoder, shown: Shown) -> dict[str, Any]:
     return {"spread": spread, "rank": rank, "collapsed": collapsed(spread, rank, hidden.shape[1]) is not None}
 
 
-def worth(shown: Shown, features: Features) -> dict[str, Any]:
-    """'labels', and with two classes among them 'knn', 'linear' (0 … 1), 'judged' images, 'judge' (val or labels)."""
+def worth(encoder: Encoder, shown: Shown, hidden: Vectors) -> dict[str, Any]:
+    """'labels', and with two classes among them 'knn', by whitened features, 'linear', on plain ones (0 … 1), 'judged'
+    images, 'judge' (val or labels)."""
     few, val, known = shown.few, shown.val, shown.table.labels
     if len(torch.unique(known[few])) < 2:
         return {"labels": len(few)}
-    found = probe(features(few), known[few], features(val) if len(val) else None, known[val])
-    return {"labels": len(few), **found, "judge": "val" if len(val) else "labels"}
+    bank, queries, whitened = hidden(few), hidden(val), encoder.whitening
+    if not len(val):
+        return {"labels": len(few), **probe(whitened(bank), known[few]), "judge": "labels"}
+    found = probe(whitened(bank), known[few], whitened(queries), known[val])
+    linear = linear_probe(bank, known[few], queries, known[val])
+    return {"labels": len(few), **found, "linear": linear, "judge": "val"}
 
 
 def _map(path: Path, shown: Shown, places: Tensor, features: Tensor, seed: int) -> dict[str, Any]:

@@ -1,15 +1,14 @@
-"""What an encoder is worth to somebody with few labels: nearest neighbours and a linear classifier on its features.
+"""What an encoder's features are worth to somebody with few labels, by nearest neighbours.
 
-probe(features[rows], labels[rows], features_of(val), labels[val])  # {"knn": 0.71, "linear": 0.75, "judged": 2000}
+probe(features[rows], labels[rows], features_of(val), labels[val])  # {"knn": 0.71, "judged": 2000}
 
-Without images to judge on, the labelled ones judge each other (leave one out, neighbours only).
+Without images to judge on, the labelled ones judge each other (leave one out).
 """
 
 import torch
 from torch import Tensor
 
 from augmint.measure.knn import knn_accuracy, nearest
-from augmint.measure.probes import linear_probe
 
 
 def leave_one_out(features: Tensor, labels: Tensor, k: int) -> float:
@@ -21,18 +20,10 @@ def leave_one_out(features: Tensor, labels: Tensor, k: int) -> float:
 
 
 def probe(
-    bank: Tensor,
-    bank_labels: Tensor,
-    queries: Tensor | None = None,
-    labels: Tensor | None = None,
-    k: int = 5,
-    linear: bool = True,
+    bank: Tensor, bank_labels: Tensor, queries: Tensor | None = None, labels: Tensor | None = None, k: int = 5
 ) -> dict[str, float]:
-    """Accuracies of k nearest neighbours ('knn') and logistic regression ('linear', if asked for) from a labelled bank
-    [N, D] on queries [Q, D], and on how many images ('judged'); without queries 'knn' alone, leaving one out."""
+    """Accuracy of k nearest neighbours ('knn') from a labelled bank [N, D] on queries [Q, D], and on how many images
+    ('judged'); without queries the bank judges itself, leaving one out."""
     if queries is None or labels is None or len(queries) == 0:
         return {"knn": leave_one_out(bank, bank_labels, k), "judged": len(bank)}
-    found = {"knn": knn_accuracy(bank, bank_labels, queries, labels, k)}
-    if linear:
-        found["linear"] = linear_probe(bank, bank_labels, queries, labels)
-    return {**found, "judged": len(queries)}
+    return {"knn": knn_accuracy(bank, bank_labels, queries, labels, k), "judged": len(queries)}

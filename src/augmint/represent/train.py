@@ -38,7 +38,8 @@ LEAST_SPREAD, LEAST_RANK = 0.05, 3.0  # below, features tell next to nothing apa
 
 
 class Joint(nn.Module):
-    """A method, and the decoder that shares its encoder (None: no reconstruction term)."""
+    """A method, and the decoder that shares its encoder (None: no decoder). With weight 0 the decoder learns from the
+    features without changing them."""
 
     def __init__(self, method: Method, decoder: FeatureDecoder | None, weight: float) -> None:
         super().__init__()
@@ -50,9 +51,10 @@ class Joint(nn.Module):
         """The method's losses; with a decoder also 'reconstruction', weighted into 'loss'."""
         out = self.method.loss(*views)
         if self.decoder is not None:
-            errors = F.mse_loss(self.decoder(out["features"]), views[0], reduction="none").flatten(1).mean(1)
+            read = out["features"] if self.weight else out["features"].detach()
+            errors = F.mse_loss(self.decoder(read), views[0], reduction="none").flatten(1).mean(1)
             error = parallel.gather(errors).mean()
-            out = {**out, "reconstruction": error, "loss": out["loss"] + self.weight * error}
+            out = {**out, "reconstruction": error, "loss": out["loss"] + (self.weight or 1.0) * error}
         return out
 
 
@@ -119,8 +121,8 @@ def collapsed(spread: float, rank: float, features: int) -> str | None:
 
 def form_of(table: ImageTable, settings: RepresentSettings) -> Form:
     """The encoder that these settings ask for on images of this shape."""
-    latent = settings.latent if settings.reconstruction else 0
-    return Form(settings.backbone, table.shape, settings.width, settings.stem, latent, settings.decoder_width)
+    s = settings
+    return Form(s.backbone, table.shape, s.width, s.stem, s.latent, s.decoder_width, s.grid)
 
 
 def views_of(settings: RepresentSettings) -> Augment:

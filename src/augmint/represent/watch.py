@@ -64,7 +64,7 @@ def watcher(
         rest, bank, queries = torch.split(hidden, parts)
         size = hidden.shape[1]
         whitening = Whitening.none(size) if settings.whiten is None else Whitening.fit(rest, settings.whiten)
-        found = probe(whitening(bank), table.labels[few], whitening(queries), table.labels[val], linear=False)
+        found = probe(whitening(bank), table.labels[few], whitening(queries), table.labels[val])
         return {"knn": found["knn"]}
 
     return watch

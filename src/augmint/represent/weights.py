@@ -87,7 +87,7 @@ def _fill(network: Backbone, tensors: dict[str, Tensor], header: dict[str, str],
 
 
 class Whole(nn.Module):
-    """Images 0 … 1 [N, C, H, W] → features [N, D] of length 1: standardising, network and whitening in one."""
+    """Images 0 … 1 [N, C, H, W] → features [N, d] of length 1: standardising, network and whitening in one."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Whole(nn.Module):
         self.register_buffer("matrix", encoder.whitening.matrix)
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden = self.network(images) - self.get_buffer("centre")
+        hidden = F.normalize(self.network(images), dim=1) - self.get_buffer("centre")
         return F.normalize(hidden @ self.get_buffer("matrix"), dim=1)
 
 

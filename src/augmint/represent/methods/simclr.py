@@ -1,6 +1,6 @@
 """SimCLR: two views of an image attract each other, all other images repel (Chen et al., ICML 2020).
 
-represent.method: simclr        represent.options: {temperature: 0.2}
+represent.method: simclr        represent.options: {temperature: 0.1}
 """
 
 import torch
@@ -19,7 +19,7 @@ from augmint.train.parallel import gather
 class Options(Strict):
     """SimCLR's own settings."""
 
-    temperature: float = Field(0.2, gt=0)
+    temperature: float = Field(0.1, gt=0)
 
 
 class SimCLR(Method):
