@@ -2,10 +2,11 @@
 
     python benchmarks/augment_vs_peers.py [--rounds 9] [--shapes 1x28x28 3x32x32 …]
 
-Peers: lightly, torchvision v2, kornia, albumentations, augrs. Everybody gets the same uint8 images in memory and the same policy (crop 0.2 to 1, flip, jitter .4 .4 .4 .1 with
-chance .8, grey .2, blur .5 with sigma 0.1 to max(0.5, side / 112)) and gives a float32 batch 0 … 1. Process CPU time
-on one thread, the libraries taking turns in every round, median over rounds. A peer that is not installed is named,
-not skipped in silence. It needs an environment with augmint and requirements/peers.txt:
+Peers: lightly, torchvision v2, kornia, albumentations, augrs. Everybody gets the same uint8 images in memory and the
+same policy (crop 0.2 to 1, flip, jitter .4 .4 .4 .1 with chance .8, grey .2, blur .5 with sigma 0.1 to
+max(0.5, side / 112)) and gives a float32 batch 0 … 1. Process CPU time on one thread, the libraries taking turns in
+every round, median over rounds. A peer that is not installed is named, not skipped in silence. It needs an
+environment with augmint and requirements/peers.txt:
 
     python -m venv peers && peers/bin/pip install -r requirements/core.txt -r requirements/peers.txt
     PYTHONPATH=src peers/bin/python benchmarks/augment_vs_peers.py
