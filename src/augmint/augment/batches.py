@@ -48,7 +48,7 @@ def on_images(change: Callable[[Tensor, Draws], Tensor], raw: bool = False) -> A
 
 @dataclass(frozen=True)
 class Numbered:
-    """A policy that is one pure function of images, uint8 or float32, and of uniform numbers [N, count], drawn under `name`.
+    """A policy that is one pure function of images, uint8 or float32, and of uniform numbers [N, count] of `name`.
 
     Drawing hashes strings on the host; `change` is tensors alone, so that it can be compiled whole.
     """
