@@ -9,9 +9,11 @@ backbone with a two-layer head; a reconstruction term, which lightly has not, is
 that are already there: what augmentation and gathering leave of the network's own speed is `share`.
 
 Wall time, because lightly's DataLoader works in processes of its own (--workers, as many as threads): in every round
-each side trains some batches, median over rounds. lightly's clock starts after its first batch, when its workers are
-ahead. On a busy machine `--clock cpu --workers 0 --threads 1` takes the time of the process itself. Finished cells are
-kept in benchmarks/results/represent_vs_lightly.json and not repeated unless --fresh.
+each side trains some batches, in turning order, median over rounds. Every clock starts after the first batch: caches
+are warm again after another network, and lightly's workers ahead. Only a quiet machine gives numbers worth reading, as
+two threads wait for each other at every operation; elsewhere `--clock cpu --workers 0 --threads 1` takes the time of
+the process itself. Finished cells are kept in benchmarks/results/represent_vs_lightly.json and not repeated unless
+--fresh.
 
 It needs an environment with augmint's requirements and lightly (requirements/peers.txt):
 
@@ -121,10 +123,12 @@ def augmint_block(trainer: Trainer, batches: int) -> Callable[[int], float]:
     size, count = trainer.plan.batch, len(trainer.table)
 
     def block(number: int) -> float:
-        start = clock()
-        for step in range(number * batches, (number + 1) * batches):
+        start = 0.0
+        for index in range(batches + 1):
+            step = number * (batches + 1) + index
             rows = (torch.arange(size) + step * size) % count
             trainer.step(rows, Draws(0, "benchmark", step, rows), 0.5)
+            start = clock() if index == 0 else start
         return clock() - start
 
     return block
@@ -136,13 +140,14 @@ def bare_block(trainer: Trainer, batches: int) -> Callable[[int], float]:
     views = trainer.joint.method.views(Batch(trainer.table.gather(rows)), Draws(0, "benchmark", 0, rows))
 
     def block(number: int) -> float:
-        start = clock()
-        for _ in range(batches):
+        start = 0.0
+        for index in range(batches + 1):
             with trainer.compute.autocast():
                 loss = trainer.loss(*views)["loss"]
             trainer.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             trainer.optimiser.step()
+            start = clock() if index == 0 else start
         return clock() - start
 
     return block
@@ -172,7 +177,7 @@ def lightly_transform(cell: Cell) -> SimCLRTransform:
 
 
 def lightly_block(cell: Cell, table: ImageTable, batch: int, batches: int, workers: int) -> Callable[[int], float]:
-    """Seconds for some steps of the loop in lightly's examples, the first batch not counted."""
+    """Seconds for some steps of the loop in lightly's examples, the first not counted."""
     name, width, stem, _ = NETWORKS[cell.network]
     network = backbone(name, cell.shape, width, stem)
     model = nn.Sequential(network, SimCLRProjectionHead(network.features, 512, 128)).train()
@@ -204,10 +209,12 @@ def measure(cell: Cell, rounds: int, workers: int) -> dict[str, float]:
     trainer = augmint_trainer(cell, table, batch)
     blocks = {"augmint": augmint_block(trainer, batches), "bare": bare_block(trainer, batches)}
     blocks["lightly"] = lightly_block(cell, table, batch, batches, workers)
-    seconds: dict[str, list[float]] = {name: [] for name in blocks}
+    names = list(blocks)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + 1):  # the first warms up
-        for name, block in blocks.items():
-            seconds[name].append(block(number))
+        for turn in range(len(names)):  # each comes after each other one
+            name = names[(turn + number) % len(names)]
+            seconds[name].append(blocks[name](number))
     found = {name: batch * batches / statistics.median(taken[1:]) for name, taken in seconds.items()}
     pairs = {"share": "bare", "ratio": "lightly"}
     for name, other in pairs.items():  # within a round other work on the machine is more alike than between them
