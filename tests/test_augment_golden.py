@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from augmint.augment import as_float, colour, defects, geometry
+from augmint.augment import as_float, colour, defects, geometry, native
 from augmint.augment.operations import NAMES, Ranges, apply
 
 GOLDEN = {
@@ -45,6 +45,12 @@ MINE: dict[str, Callable[[], Tensor]] = {
     "blur": lambda: geometry.gaussian_blur(X, IN["sigma"], radius=2),
     "erase": lambda: defects.erase(X, IN["box"].float(), FACTOR[:, 0] / 2),
 }
+
+
+@pytest.fixture(params=["compiled", "torch"], autouse=True)
+def both_implementations(request, monkeypatch):
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
 
 
 def test_every_golden_operation_is_compared():

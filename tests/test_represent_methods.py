@@ -16,7 +16,6 @@ from augmint.represent.methods import build, names
 from augmint.represent.methods.simsiam import Options, SimSiam
 from augmint.represent.optimise import make
 from augmint.represent.target import Target
-from augmint.represent.train import collapsed
 from augmint.seeding import Draws
 
 SHAPE = (1, 8, 8)
@@ -157,21 +156,24 @@ def test_saved_and_restored_it_goes_on_the_same(method):
     assert trained(method, 3, start=2, settings=sgd) == trained(other, 3, start=2, settings=sgd)
 
 
-def test_without_stopped_gradients_simsiam_collapses_and_says_so():
-    class Open(SimSiam):
-        def wanted(self, projected):
-            return projected
-
-    torch.manual_seed(0)
-    method = Open(backbone("cnn", SHAPE, 8), policy("simclr"), Options())
-    method.predictor = torch.nn.Identity()
-    features = None
-    optimiser = torch.optim.SGD(method.parameters(), 0.5, 0.9, weight_decay=0.02)
+def rank_of_simsiam(seed, stopped):
+    """Mean effective rank of the features over the last 20 of 150 steps."""
+    torch.manual_seed(seed)
+    method = SimSiam(backbone("cnn", SHAPE, 8), policy("simclr"), Options())
+    if not stopped:
+        method.wanted = lambda projected: projected
+        method.predictor = torch.nn.Identity()
+    optimiser, ranks = torch.optim.SGD(method.parameters(), 0.05, 0.9), []
     for step in range(150):
         out = method.loss(*method.views(*batch_and_draws(32, step)))
         optimiser.zero_grad()
         out["loss"].backward()
         optimiser.step()
-        features = out["features"].detach()
-    spread, rank = feature_std(features), effective_rank(features)
-    assert "collapsed" in (collapsed(float(spread), float(rank), method.network.features) or ""), (spread, rank)
+        ranks.append(float(effective_rank(out["features"].detach())))
+    return sum(ranks[-20:]) / 20
+
+
+def test_without_stopped_gradients_simsiam_falls_into_few_directions():
+    """Beside the method as it is: a single seed, or weight decay strong enough to flatten both, would tell nothing."""
+    freely, stopped = (sorted(rank_of_simsiam(seed, how) for seed in range(3))[1] for how in (False, True))
+    assert freely < stopped / 2, (freely, stopped)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from augmint.augment import native
 from augmint.data.table import Batch
 from augmint.seeding import Draws
 
@@ -17,34 +18,37 @@ _CACHED = 1 << 20  # numbers in one part of a batch: four megabytes
 def as_float(images: Tensor) -> Tensor:
     """uint8 0 … 255 or float 0 … 1 → float32 0 … 1."""
     if images.dtype == torch.uint8:
-        return images.to(torch.float32).mul_(1 / 255)
+        return images.to(torch.float32).div_(255)
     return images.to(torch.float32)
 
 
-def on_images(change: Callable[[Tensor, Draws], Tensor]) -> Augment:
-    """A policy from a function of float32 images; targets and weights stay.
+def on_images(change: Callable[[Tensor, Draws], Tensor], raw: bool = False) -> Augment:
+    """A policy from a function of float32 images (`raw`: of uint8 too, as they come); targets and weights stay.
 
     On a CPU the batch is worked off in parts that stay near its cache: kinder than passing through memory
-    some fifty times. No image's result depends on its part, since its numbers come from its row.
+    some fifty times; `raw` ones leave that to the native kernels. No image's result depends on its part, since
+    its numbers come from its row.
     """
 
     def augment(batch: Batch, draws: Draws) -> Batch:
-        images = batch.images
+        images, convert = batch.images, (lambda part: part) if raw else as_float
+        whole = images.device.type != "cpu" or (raw and native.usable(images))
         size = max(8, _CACHED // max(1, math.prod(images.shape[1:])))
-        if images.device.type != "cpu" or 0 < len(images) <= size:
-            return replace(batch, images=change(as_float(images), draws))
-        out = torch.empty(images.shape, device=images.device)
-        for first in range(0, len(images), size):
-            part = slice(first, first + size)
-            out[part] = change(as_float(images[part]), replace(draws, rows=draws.rows[part]))
-        return replace(batch, images=out)
+        with torch.autocast(images.device.type, enabled=False):  # colours need their 24 bits
+            if whole or 0 < len(images) <= size:
+                return replace(batch, images=change(convert(images), draws))
+            out = torch.empty(images.shape, device=images.device)
+            for first in range(0, len(images), size):
+                part = slice(first, first + size)
+                out[part] = change(convert(images[part]), replace(draws, rows=draws.rows[part]))
+            return replace(batch, images=out)
 
     return augment
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """A policy that is one pure function of float32 images and of uniform numbers [N, count], drawn under `name`.
+    """A policy that is one pure function of images, uint8 or float32, and of uniform numbers [N, count] of `name`.
 
     Drawing hashes strings on the host; `change` is tensors alone, so that it can be compiled whole.
     """
@@ -55,7 +59,7 @@ class Numbered:
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
         """As every `Augment`."""
-        augment = on_images(lambda images, draws: self.change(images, draws.uniform(self.name, self.count)))
+        augment = on_images(lambda images, draws: self.change(images, draws.uniform(self.name, self.count)), raw=True)
         return augment(batch, draws)
 
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from augmint.augment import native
+
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision rounds it
 
 
@@ -53,6 +55,14 @@ def grey(images: Tensor, where: Tensor) -> Tensor:
     return images if images.shape[1] == 1 else torch.lerp(luma(images), images, _each((~where).float()))
 
 
+def grey_(images: Tensor, where: Tensor) -> Tensor:
+    """The same, in place where it can be."""
+    if images.shape[1] == 1 or not native.usable(images):
+        return grey(images, where)
+    rows = where.nonzero()[:, 0]
+    return images.index_copy_(0, rows, luma(images.index_select(0, rows)).expand(-1, 3, -1, -1))
+
+
 def hue(images: Tensor, turn: Tensor) -> Tensor:
     """Turn the hue by `turn` of a full circle (−0.5 … 0.5), exactly as through HSV.
 
@@ -87,23 +97,31 @@ def _turned(images: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Iterator[Tens
     return low, chroma, shares
 
 
-def jitter(
+def jitter(images: Tensor, *parameters: Tensor) -> Tensor:
+    """`jitter_` that leaves `images` as they are."""
+    return jitter_(images.clone(memory_format=torch.contiguous_format), *parameters)
+
+
+def jitter_(
     images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue_turn: Tensor, order: Tensor
 ) -> Tensor:
-    """The four colour changes in an order of its own for each image.
+    """The four colour changes in an order of its own for each image; may work in place. Images are contiguous.
 
     `order` int64 [N, 4]: a permutation of 0 brightness, 1 contrast, 2 saturation, 3 hue. The first three are
     blends (with black, the mean, grey) and so one operation for the whole batch; only the hue's turn comes at
     four different times. A CPU sorts the images by it, which is a third faster there; a GPU would have to wait for
     the sizes of the parts, and takes every slot twice instead.
     """
+    factors = torch.stack([brightness, contrast, saturation], 1)
+    if native.usable(images):
+        return native.jitter_(images, factors, hue_turn, order)
     if images.shape[1] == 1:
         return _jitter_grey(images, brightness, contrast, order)
     if images.requires_grad:
         return _jitter_slowly(images, brightness, contrast, saturation, hue_turn, order)
     time = order.eq(3).long().argmax(1)
     blends = order.gather(1, (order == 3).long().argsort(dim=1, stable=True))[:, :3]
-    factors = torch.stack([brightness, contrast, saturation], 1).gather(1, blends)
+    factors = factors.gather(1, blends)
     apply = _jitter_sorted if images.device.type == "cpu" and not torch.compiler.is_compiling() else _jitter_whole
     return apply(images, blends, factors, hue_turn, time)
 
@@ -153,6 +171,15 @@ def _blend_by_kind_(images: Tensor, kind: Tensor, factor: Tensor) -> None:
     mean = level.mean((2, 3), keepdim=True) * _each(kind == 1)
     other = level.mul_(_each((kind == 2).float())).add_(mean)
     images.lerp_(other.expand_as(images), _each(1 - factor)).clamp_(0, 1)
+
+
+def brightness_and_contrast_(images: Tensor, brightness_: Tensor, contrast_: Tensor) -> Tensor:
+    """First one, then the other; may work in place. Images are contiguous."""
+    if not native.usable(images):
+        return contrast(brightness(images, brightness_), contrast_)
+    order = torch.arange(4).expand(len(images), -1)
+    one = torch.ones_like(brightness_)
+    return native.jitter_(images, torch.stack([brightness_, contrast_, one], 1), torch.zeros_like(one), order)
 
 
 def _jitter_grey(images: Tensor, brightness_: Tensor, contrast_: Tensor, order: Tensor) -> Tensor:

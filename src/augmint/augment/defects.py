@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from augmint.augment import native
 from augmint.seeding import torch_generator
 
 
@@ -20,16 +21,29 @@ def _pool(kind: str, size: int, device: torch.device) -> Tensor:
     return draw(size, generator=torch_generator("noise pool", kind)).to(device)
 
 
-def _slices(kind: str, images: Tensor, offset: Tensor) -> Tensor:
-    """[N, C, H, W] of the pool, starting at `offset` (0 … 1 of the pool) for each image."""
-    length = images[0].numel()
+def _part(kind: str, images: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """The pool, and where in it each image's numbers start: at `offset` (0 … 1 of it)."""
+    length = images[:1].numel()
     size = max(1 << 20, 1 << (4 * length - 1).bit_length())
-    start = (offset * (size - length)).long()
-    return _pool(kind, size, images.device).unfold(0, length, 1)[start].view_as(images)
+    return _pool(kind, size, images.device), (offset * (size - length)).long()
+
+
+def _slices(kind: str, images: Tensor, offset: Tensor) -> Tensor:
+    """[N, C, H, W] of the pool."""
+    pool, start = _part(kind, images, offset)
+    return pool.unfold(0, images[0].numel(), 1)[start].view_as(images)
 
 
 def gaussian_noise(images: Tensor, sigma: Tensor, offset: Tensor) -> Tensor:
     """Add normal noise of standard deviation `sigma` [N]; `offset` [N] in 0 … 1 chooses the noise."""
+    return gaussian_noise_(images.clone(memory_format=torch.contiguous_format), sigma, offset)
+
+
+def gaussian_noise_(images: Tensor, sigma: Tensor, offset: Tensor) -> Tensor:
+    """The same, in place where it can be. Images are contiguous."""
+    if native.usable(images):
+        pool, start = _part("normal", images, offset)
+        return native.noise_(images, pool, sigma, start)
     return torch.addcmul(images, _slices("normal", images, offset), sigma[:, None, None, None]).clamp_(0, 1)
 
 
@@ -45,6 +59,13 @@ def erase(images: Tensor, box: Tensor, value: Tensor | None = None) -> Tensor:
 
     A box of height or width 0 changes nothing (cutout: DeVries & Taylor 2017; random erasing: Zhong et al. 2020).
     """
+    return erase_(images.clone(memory_format=torch.contiguous_format), box, value)
+
+
+def erase_(images: Tensor, box: Tensor, value: Tensor | None = None) -> Tensor:
+    """The same, in place where it can be. Images are contiguous."""
+    if value is None and native.usable(images):
+        return native.erase_(images, box)
     height, width = images.shape[2:]
     top, left, tall, wide = (side[:, None] for side in box.unbind(1))
     y, x = torch.arange(height, device=images.device) + 0.5, torch.arange(width, device=images.device) + 0.5

@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from augmint.augment import native
+from augmint.augment.batches import as_float
+
 Pad = Literal["zeros", "border", "reflection"]
 
 
@@ -49,13 +52,22 @@ def _read(lines: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return bags.view(count, -1, length)
 
 
-def _resample(images: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> Tensor:
-    """Each axis read through its taps: [N, C, H, W] → [N, C, h, w]. Columns are read as lines of the transpose."""
+def _resample(images: Tensor, rows: Tensor, columns: Tensor, sigma: Tensor | None = None, radius: int = 1) -> Tensor:
+    """Each axis read at its positions, rows [N, h] and columns [N, w], then blurred: float32 [N, C, h, w].
+
+    Images are uint8 0 … 255 or float 0 … 1. Columns are read as lines of the transpose.
+    """
+    if native.usable(images):
+        return native.resample(images, rows, columns, sigma, radius)
+    images = as_float(images)
     count, channels, height, width = images.shape
-    index, weight = (taps.repeat_interleave(channels, 0) if channels > 1 else taps for taps in rows)
+    index, weight = _taps(rows, height, sigma, min(radius, rows.shape[1] - 1))
+    if channels > 1:
+        index, weight = index.repeat_interleave(channels, 0), weight.repeat_interleave(channels, 0)
     down = _read(images.reshape(-1, height, width), index, weight)  # [N C, h, W]
-    across = _read(down.view(count, -1, width).transpose(1, 2), *columns)  # [N, w, C h]
-    return across.transpose(1, 2).reshape(count, channels, index.shape[1], -1)
+    taps = _taps(columns, width, sigma, min(radius, columns.shape[1] - 1))
+    across = _read(down.view(count, -1, width).transpose(1, 2), *taps)  # [N, w, C h]
+    return across.transpose(1, 2).reshape(count, channels, rows.shape[1], -1)
 
 
 def crop(
@@ -65,37 +77,45 @@ def crop(
     sigma: Tensor | None = None,
     radius: int = 1,
     size: int | None = None,
+    pad: Pad | None = None,
 ) -> Tensor:
     """Cut out `box` (float32 [N, 4]: top, left, height, width in pixels) and resize it to the old (or `size`²) shape.
 
     `flip` (bool [N]) mirrors left and right, `sigma` (float32 [N], output pixels) blurs within `radius` pixels;
-    all in the same two passes. Boxes are at least one pixel and inside the image. No anti-aliasing:
-    meant for enlarging.
+    all in the same two passes, from uint8 too. Boxes are at least one pixel and inside the image. No
+    anti-aliasing: meant for enlarging. The outermost pixels of the cut are repeated, as in torchvision; with `pad`
+    they blend into what is around the cut, and beyond the image into that, as `affine` does it.
     """
     height, width = images.shape[2:]
     top, left, tall, wide = box.unbind(1)
     rows, columns = _positions(top, tall, size or height), _positions(left, wide, size or width, flip)
-    reach = min(radius, rows.shape[1] - 1), min(radius, columns.shape[1] - 1)
-    return _resample(images, _taps(rows, height, sigma, reach[0]), _taps(columns, width, sigma, reach[1]))
+    if pad is None:
+        rows, columns = _clamped(rows, top, tall), _clamped(columns, left, wide)
+    else:
+        rows, columns = _inside(rows, height, pad), _inside(columns, width, pad)
+    return _resample(images, rows, columns, sigma, radius)
 
 
 def _positions(start: Tensor, length: Tensor, out: int, flip: Tensor | None = None) -> Tensor:
-    """[N, out]: where in the source the pixels of a resized cut lie; clamped to the cut, as torchvision does."""
+    """[N, out]: where in the source the pixels of a resized cut lie."""
     steps = (torch.arange(out, device=start.device) + 0.5) / out
-    first, last = start[:, None], (start + length - 1)[:, None]
     if flip is None:
-        position = first + length[:, None] * steps - 0.5
-    else:
-        position = torch.where(flip, start + length, start)[:, None] - 0.5
-        position = position + torch.where(flip, -length, length)[:, None] * steps
-    return position.clamp(first, last)
+        return (start - 0.5)[:, None] + length[:, None] * steps
+    first = torch.where(flip, start + length, start)[:, None] - 0.5
+    return first + torch.where(flip, -length, length)[:, None] * steps
+
+
+def _clamped(position: Tensor, start: Tensor, length: Tensor) -> Tensor:
+    """Positions kept within the centres of a cut's outermost pixels."""
+    return position.clamp(start[:, None], (start + length - 1)[:, None])
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, radius: int = 1) -> Tensor:
     """Blur by `sigma` pixels with a kernel of 2 `radius` + 1; sigma 0 leaves an image as it is."""
-    axes = (torch.arange(float(size), device=images.device).expand(len(images), -1) for size in images.shape[2:])
-    rows, columns = (_taps(axis, axis.shape[1], sigma, min(radius, axis.shape[1] - 1)) for axis in axes)
-    return _resample(images, rows, columns)
+    rows, columns = (
+        torch.arange(float(size), device=images.device).expand(len(images), -1) for size in images.shape[2:]
+    )
+    return _resample(images, rows, columns, sigma, radius)
 
 
 def shift(images: Tensor, right: Tensor, down: Tensor, flip: Tensor | None = None, pad: Pad = "zeros") -> Tensor:
@@ -105,7 +125,7 @@ def shift(images: Tensor, right: Tensor, down: Tensor, flip: Tensor | None = Non
     columns = torch.arange(width, device=images.device) - right[:, None]
     if flip is not None:
         columns = torch.where(flip[:, None], width - 1 - columns, columns)
-    return _resample(images, _taps(_inside(rows, height, pad), height), _taps(_inside(columns, width, pad), width))
+    return _resample(images, _inside(rows, height, pad), _inside(columns, width, pad))
 
 
 def _inside(position: Tensor, size: int, pad: Pad) -> Tensor:

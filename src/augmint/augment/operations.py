@@ -61,12 +61,10 @@ def apply(
     """Image i undergoes operation names[kind[i]] at level[i]."""
     sorting = kind.argsort(stable=True)
     sizes = torch.bincount(kind, minlength=len(names)).tolist()
-    parts = torch.split(images[sorting], sizes)
+    parts = torch.split(images.index_select(0, sorting), sizes)
     levels = torch.split(level[sorting], sizes)
     done = [
         OPERATIONS[name](part, strength, ranges) if len(part) else part
         for name, part, strength in zip(names, parts, levels, strict=True)
     ]
-    out = torch.empty_like(images)
-    out[sorting] = torch.cat(done)
-    return out
+    return torch.empty_like(images).index_copy_(0, sorting, torch.cat(done))

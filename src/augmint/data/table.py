@@ -75,7 +75,7 @@ class ImageTable:
     def gather(self, rows: Tensor, device: torch.device | str | None = None) -> Tensor:
         """uint8 [len(rows), C, H, W] on `device` (default: where the images are)."""
         stored = self.images
-        images = stored[rows.to(stored.device)] if isinstance(stored, Tensor) else stored.read(rows)
+        images = stored.index_select(0, rows.to(stored.device)) if isinstance(stored, Tensor) else stored.read(rows)
         return images if device is None else images.to(device, non_blocking=True)
 
     def identity(self, rows: Tensor) -> list[list[str]]:

@@ -79,7 +79,7 @@ class Trainer:
         also measure the features. Between two measurements nothing waits for the device."""
         set_rate(self.optimiser, self.settings.lr * optimise.warm_cosine(progress, self.settings.warm_up))
         mine = parallel.share(rows)
-        images = self.table.gather(mine, self.compute.device).float() / 255
+        images = self.table.gather(mine, self.compute.device)
         views = self.joint.method.views(Batch(images), replace(draws, rows=mine))
         self.optimiser.zero_grad(set_to_none=True)
         with self.compute.autocast():

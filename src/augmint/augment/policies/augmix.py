@@ -41,7 +41,7 @@ def build(strength: float = 1.0, *, severity: float = 3.0, chains: int = 3, dept
         mixture = torch.zeros_like(images)
         for chain in range(chains):
             done = _chain(images, steps[:, chain], length[:, chain], top)
-            mixture.add_(done * shares[:, chain, None, None, None])
+            mixture.addcmul_(done, shares[:, chain, None, None, None])
         original = draws.uniform("original")
         return torch.lerp(mixture, images, original[:, None, None, None])
 

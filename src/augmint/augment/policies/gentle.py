@@ -6,10 +6,10 @@ destroy the class: cropping a fifth of a shirt leaves cloth. The order is place,
 
 from torch import Tensor
 
-from augmint.augment.batches import Augment, between, default_flip, on_images, random_boxes
-from augmint.augment.colour import brightness, contrast
-from augmint.augment.defects import erase, gaussian_noise
-from augmint.augment.geometry import affine, mirroring, rotation, scaling, translation
+from augmint.augment.batches import Augment, as_float, between, default_flip, on_images, random_boxes
+from augmint.augment.colour import brightness_and_contrast_
+from augmint.augment.defects import erase_, gaussian_noise_
+from augmint.augment.geometry import Pad, affine, crop, mirroring, rotation, scaling, translation
 from augmint.seeding import Draws
 
 
@@ -35,24 +35,28 @@ def build(
 
     def change(images: Tensor, draws: Draws) -> Tensor:
         if strength == 0:
-            return images
+            return as_float(images)
         unit = draws.uniform("gentle", 16)
         views = _place(images, unit, smallest, turn * strength, default_flip(flip, images))
         factors = between(unit[:, 6:8], 1 - spread, 1 + spread)
-        views = contrast(brightness(views, factors[:, 0]), factors[:, 1])
+        views = brightness_and_contrast_(views, factors[:, 0], factors[:, 1])
         box = random_boxes(unit[:, 8:12], (0.02, 0.2), 2.0, *images.shape[2:])
-        views = erase(views, box * (unit[:, 12:13] < patch * chance))
-        return gaussian_noise(views, unit[:, 13] * (noise * strength), unit[:, 14])
+        views = erase_(views, box * (unit[:, 12:13] < patch * chance))
+        return gaussian_noise_(views, unit[:, 13] * (noise * strength), unit[:, 14])
 
-    return on_images(change)
+    return on_images(change, raw=True)
 
 
 def _place(images: Tensor, unit: Tensor, area: float, degrees: float, flip: bool) -> Tensor:
     """Cut, mirrored and turned in one sampling."""
     height, width = images.shape[2:]
-    top, left, tall, wide = random_boxes(unit[:, :4], (area, 1.0), 4 / 3, height, width).unbind(1)
+    pad: Pad = "zeros" if images.shape[1] == 1 else "reflection"
+    box = random_boxes(unit[:, :4], (area, 1.0), 4 / 3, height, width)
+    if degrees == 0:
+        return crop(images, box, unit[:, 5] < 0.5 if flip else None, pad=pad)
+    top, left, tall, wide = box.unbind(1)
     maps = translation((width - wide) / 2 - left, (height - tall) / 2 - top)
     maps = maps @ rotation(between(unit[:, 4], -degrees, degrees)) @ scaling(height / tall, width / wide)
     if flip:
         maps = maps @ mirroring(unit[:, 5] < 0.5)
-    return affine(images, maps, "zeros" if images.shape[1] == 1 else "reflection")
+    return affine(as_float(images), maps, pad)

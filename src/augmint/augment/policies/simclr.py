@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Tensor
 
-from augmint.augment.batches import Augment, Numbered, between, default_flip, random_boxes
-from augmint.augment.colour import grey, jitter
+from augmint.augment.batches import Augment, Numbered, as_float, between, default_flip, random_boxes
+from augmint.augment.colour import grey_, jitter_
 from augmint.augment.geometry import crop
 
 
@@ -33,13 +33,13 @@ def build(
 
     def change(images: Tensor, unit: Tensor) -> Tensor:
         if strength == 0:
-            return images
+            return as_float(images)
         views = _place(images, unit, chance, smallest(images), default_flip(flip, images), blur)
         jittered = unit[:, 7] < 0.8 * chance
         factors = torch.where(jittered[:, None], between(unit[:, 8:11], 1 - spread, 1 + spread), 1.0)
         turns = torch.where(jittered, between(unit[:, 11], -turn, turn), 0.0)
-        views = jitter(views, factors[:, 0], factors[:, 1], factors[:, 2], turns, unit[:, 12:16].argsort(1))
-        return grey(views, unit[:, 16] < 0.2 * chance)
+        views = jitter_(views, factors[:, 0], factors[:, 1], factors[:, 2], turns, unit[:, 12:16].argsort(1))
+        return grey_(views, unit[:, 16] < 0.2 * chance)
 
     def smallest(images: Tensor) -> float:
         published = 0.2 if max(images.shape[2:]) <= 64 else 0.08
