@@ -54,7 +54,8 @@ class RepresentSettings(Strict):
     backbone: str = "resnet8"  # resnet8, resnet14 (for CPUs, width 16 to 64), resnet18, resnet50 (width 64), timm:NAME
     width: Positive = 32
     stem: Literal["auto", "small", "imagenet"] = "auto"  # small: 3×3 without max-pool, up to 64 pixels
-    views: str = "gentle"  # name of a policy
+    views: str = "gentle"  # name of a policy, or auto (experimental): chosen from represent/candidates.py
+    search: Fraction = 0.2  # share of the images that `views: auto` may spend on choosing
     view_options: dict[str, dict[str, Any]] = {"gentle": {"turn": 0.0, "noise": 0.1}}  # of policies, by name
     images: Positive = 600_000
     batch: Positive = 256
