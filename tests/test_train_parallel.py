@@ -50,8 +50,26 @@ def test_torchrun_writes_one_run_with_the_same_encoder(tmp_path: Path) -> None:
         weights.append(load_file(path))
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         assert sum(line.get("images") == 512 for line in lines) == 1
+    for found in weights:  # directions of equal variance turn freely: what they do together does not
+        matrix = found.pop("state.whitening.matrix")
+        found["whitening"] = matrix @ matrix.T / matrix.square().sum()
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=0.05, atol=0.02, msg=name)
+
+
+def test_torchrun_chooses_views_once_for_all_processes(tmp_path: Path) -> None:
+    settings = ["represent.views=auto", "represent.search=0.9", "represent.images=3500", "precision=fp32"]
+    pairs = [part for setting in settings for part in ("--set", setting)]
+    choices = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        start(processes, "-m", "augmint", "represent", "digits", "--preset", "tiny", "--out", str(out), *pairs)
+        (path,) = (out / "stages" / "views" / "choice").glob("*/done.json")
+        choices.append(json.loads(path.read_text())["choice"])
+        assert (out / "run.log").read_text().count("views: ") == 1
+        assert len(list((out / "stages" / "represent").glob("*/done.json"))) == 1
+    for name, score in choices[0]["scores"].items():
+        assert choices[1]["scores"][name] == pytest.approx(score, abs=0.02), name
 
 
 def test_one_process_is_left_alone() -> None:

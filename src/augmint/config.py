@@ -55,7 +55,8 @@ class RepresentSettings(Strict):
     width: Positive = 64
     stem: Literal["auto", "small", "imagenet"] = "auto"  # small: 3×3 without max-pool, up to 64 pixels
     grid: int = Field(2, ge=1, le=7)  # features are means over grid × grid cells of the last maps; 1: over all
-    views: str = "gentle"  # name of a policy
+    views: str = "gentle"  # name of a policy, or auto (experimental): chosen from represent/candidates.py
+    search: Fraction = 0.2  # share of the images that `views: auto` may spend on choosing
     view_options: dict[str, dict[str, Any]] = {"gentle": {"turn": 0.0, "noise": 0.1}}  # of policies, by name
     images: Positive = 450_000
     batch: Positive = 256

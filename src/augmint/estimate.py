@@ -21,7 +21,7 @@ from augmint.data.table import ImageTable
 from augmint.generate.feature import train_feature_generator
 from augmint.generate.image import train_image_generator
 from augmint.judge import protocol
-from augmint.represent import train_encoder
+from augmint.represent import train_encoder, usual_views
 from augmint.train import Compute
 from augmint.train.compute import cores, peak_memory
 from augmint.train.rundir import free_bytes
@@ -84,7 +84,7 @@ def per_image(train: Callable[[int], object], batch: int) -> float:
 
 
 def _represent(s: Settings, sample: ImageTable, compute: Compute) -> Line:
-    r = s.represent
+    r = usual_views(s.represent, sample.shape[0])  # a search for views is part of the same images
     rate = per_image(lambda n: train_encoder(sample, r.model_copy(update={"images": n}), compute, s.seed), r.batch)
     return Line("represent", f"{r.method}, {r.backbone}, {r.images:,} images", rate * r.images)
 

@@ -11,11 +11,10 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,15 +37,14 @@ from augmint.measure.knn import nearest
 from augmint.mint import FeatureThresholds, Thresholds, Wish, feature_thresholds, thresholds_from
 from augmint.report import encoder as drawing
 from augmint.report import write as write_report
-from augmint.represent import Encoder, train_encoder, weights
+from augmint.represent import Encoder, InRun, resolve_views, train_encoder, weights
 from augmint.represent.embeddings import Shown, Vectors
 from augmint.represent.explain import explain
-from augmint.represent.watch import watcher
+from augmint.represent.watch import Watch, watcher
 from augmint.seeding import key
 from augmint.train import Compute, RunDir, StageDir, checkpoint
-from augmint.train.rundir import digest, file_digest
+from augmint.train.rundir import digest
 
-T = TypeVar("T")
 GRAPH = 10  # neighbours of each image along which labels are propagated
 
 
@@ -85,23 +83,28 @@ class Pipeline:
     # --- representation ---------------------------------------------------------------------------
 
     @cached_property
+    def _represent(self) -> RepresentSettings:
+        """The settings that the encoder is trained with: under `views: auto`, with the views that were chosen."""
+        return resolve_views(self._in_run, self.settings.represent)
+
+    @cached_property
+    def _in_run(self) -> InRun:
+        return InRun(self.run_dir, self.pool_table, self.compute, self.settings.seed)
+
+    @cached_property
     def _encoder_identity(self) -> dict[str, Any]:
-        settings, pool = self.settings.represent, digest(self.pool_table.ids.tolist())
-        data = {"pool": pool, "shape": list(self.table.shape), "bf16": self.compute.bf16}
-        start = {} if settings.weights is None else {"weights": file_digest(settings.weights)}
-        return {**data, "represent": settings.model_dump(mode="json"), **start}
+        return self._in_run.identity(self._represent)
 
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder, learnt from all pool images without labels."""
+        return self._in_run.encoder("represent", self._represent, self._watch)
 
-        def make(stage: StageDir) -> Encoder:
-            r, seed, shown = self.settings.represent, self.settings.seed, self.shown
-            there = self.run_dir.writes  # the helping processes of a torchrun have nothing to log
-            watch = watcher(self.table, shown.pool, shown.few, shown.val, r, seed) if there else None
-            return train_encoder(self.pool_table, r, self.compute, seed, stage, watch)
-
-        return self._stage("represent", self._encoder_identity, make, Encoder.load)
+    def _watch(self) -> Watch | None:
+        """What tells meanwhile how good the encoder is; the helping processes of a torchrun have nothing to log."""
+        shown, seed = self.shown, self.settings.seed
+        there = self.run_dir.writes
+        return watcher(self.table, shown.pool, shown.few, shown.val, self._represent, seed) if there else None
 
     @cached_property
     def hidden(self) -> Tensor:
@@ -159,7 +162,7 @@ class Pipeline:
         if not (stage.done and drawing.complete(folder)):
             encoder, start = self.encoder, time.monotonic()
             weights.export(encoder, folder / "encoder.safetensors")
-            seen = settings.represent.images
+            seen = self._represent.images
             drawing.draw(folder, explain(encoder, shown, hidden, folder / "represent", seen, settings.seed))
             stage.finish(time.monotonic() - start)
         facts = checkpoint.read_json(folder / "represent" / "summary.json", "labels", "spread")
@@ -184,7 +187,8 @@ class Pipeline:
             data, seed = (self.pool_table, self.features), self.settings.seed
             return train_image_generator(*data, settings, self.compute, seed, stage, self.encoder, self.near[1])
 
-        return self._stage("generate-image", identity, make, ImageGenerator.load)
+        stage = self._stage("generate-image", identity)
+        return stage.keep(make, partial(ImageGenerator.load, compute=self.compute))
 
     @cached_property
     def feature_generator(self) -> FeatureGenerator | None:
@@ -198,7 +202,8 @@ class Pipeline:
             seed = self.settings.seed
             return train_feature_generator(self.hidden, settings, self.compute, seed, stage, near=self.near[1])
 
-        return self._stage("generate-feature", identity, make, FeatureGenerator.load)
+        stage = self._stage("generate-feature", identity)
+        return stage.keep(make, partial(FeatureGenerator.load, compute=self.compute))
 
     @cached_property
     def thresholds(self) -> Thresholds | None:
@@ -345,14 +350,22 @@ class Pipeline:
     def measuring_encoder(self) -> Encoder:
         """An encoder that shares nothing with generator and discriminators: other network, weights and row order."""
         m, seed = self.settings.measure, key(self.settings.seed, "measure") % 2**31
-        update = {"method": "simclr", "options": {}, "weights": None, "reconstruction": 0.0, **m.model_dump()}
-        settings = RepresentSettings.model_validate({**self.settings.represent.model_dump(), **update})
+        update = {
+            "method": "simclr",
+            "options": {},
+            "weights": None,
+            "reconstruction": 0.0,
+            "latent": 0,
+            **m.model_dump(),
+        }
+        settings = RepresentSettings.model_validate({**self._represent.model_dump(), **update})
         identity = {**self._encoder_identity, "measure": settings.model_dump(mode="json")}
 
         def make(stage: StageDir) -> Encoder:
             return train_encoder(self.pool_table, settings, self.compute, seed, stage)
 
-        return self._stage("measure-encoder", identity, make, Encoder.load)
+        stage = self._stage("measure-encoder", identity)
+        return stage.keep(make, partial(Encoder.load, compute=self.compute))
 
     def measure(self) -> dict[str, Any]:
         """Measure the image generator beside real images; write measures/."""
@@ -402,21 +415,5 @@ class Pipeline:
         leaks.keep(self.leaks + copied, self.run_dir.folder / "leaks.json")
         return write_report(self.run_dir.folder)
 
-    def _stage(
-        self,
-        name: str,
-        identity: dict[str, Any],
-        make: Callable[[StageDir], T],
-        load_it: Callable[[Path, Compute], T],
-    ) -> T:
-        """Load a finished stage or make it; `make` resumes from its own checkpoint."""
-        stage = self.run_dir.stage(name, identity, self.settings.seed)
-        path = stage.folder / "result.safetensors"
-        if not stage.done:
-            start = time.monotonic()
-            result = make(stage)
-            if not self.run_dir.writes:
-                return result
-            result.save(path)  # type: ignore[attr-defined]
-            stage.finish(time.monotonic() - start)
-        return load_it(path, self.compute)
+    def _stage(self, name: str, identity: dict[str, Any]) -> StageDir:
+        return self.run_dir.stage(name, identity, self.settings.seed)

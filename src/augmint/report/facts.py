@@ -47,6 +47,7 @@ def collect(folder: Path) -> Facts:
         "evaluation": _evaluation(evidence, settings),
         "verdict": _verdict(evidence, settings),
         "stages": _stages(folder),
+        "views": _views(folder),
         "curves": _curves(folder),
         "representation": _json(folder / "represent" / "summary.json"),
         "minted": _minted(folder, evidence.classes),
@@ -149,9 +150,10 @@ def _arms(evidence: Evidence, stages: list[Facts]) -> list[Facts]:
 def needs(arm: str) -> list[str]:
     """The stages that an arm builds on, by its name."""
     family, _, rest = arm.partition("-")
+    encoder = ["views", "represent"]
     if family == "encoder":
-        return ["represent", "generate-feature"] if rest == "minted" else ["represent"]
-    return {"pseudo": ["represent"], "minted": ["represent", "generate-image"]}.get(rest, [])
+        return encoder + ["generate-feature"] * (rest == "minted")
+    return {"pseudo": encoder, "minted": [*encoder, "generate-image"]}.get(rest, [])
 
 
 def _per_class(evidence: Evidence) -> Facts:
@@ -197,6 +199,11 @@ def _stages(folder: Path) -> list[Facts]:
         stage["peak_memory"] = max(stage["peak_memory"], int(done.get("peak_memory") or 0))
         stage["count"] += 1
     return list(found.values())
+
+
+def _views(folder: Path) -> Facts | None:
+    """The choice of `represent.views: auto`, None where the views were named."""
+    return next((_json(path).get("choice") for path in (folder / "stages/views/choice").glob("*/done.json")), None)
 
 
 _BOOKKEEPING = {"time", "stage", "step", "images", "seconds", "arm", "draw"}

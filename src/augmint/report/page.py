@@ -119,7 +119,11 @@ def _figures(facts: Facts) -> dict[str, Any]:
         "scratch": Markup(figures.scratch_curves(facts)),
         "labels": Markup(figures.label_counts(facts)),
         "copies": Markup(copies),
-        "stages": [(s, Markup(figures.stage_curves(s, m))) for s, m in facts["curves"]["stages"].items() if m],
+        "stages": [
+            (stage, Markup(figures.stage_curves(stage, metrics)))
+            for stage, metrics in facts["curves"]["stages"].items()
+            if metrics and not stage.startswith("views/")  # short trials, of which the scores are shown
+        ],
     }
 
 

@@ -22,6 +22,7 @@ ARMS = {
 }
 SIGNS = {"helped": "▲", "hurt": "▼", "equivalent": "=", "undecided": "?", "left out": "–"}
 STAGES = {
+    "views": "search for views",
     "represent": "encoder",
     "explain": "what the encoder sees",
     "generate-image": "image generator",

@@ -193,7 +193,8 @@ def train_encoder(
             stage.run.say(sentence)
             warned = True
 
-    seconds = fit(trainer.step, len(table), trainer.plan, state, stage, on_look=look)
+    label = None if stage is None else stage.name
+    seconds = fit(trainer.step, len(table), trainer.plan, state, stage, label, on_look=look)
     joint.eval()
     encoder = replace(trainer.encoder, seconds=seconds)
     if settings.whiten is None:

@@ -67,6 +67,15 @@ def share(rows: Tensor) -> Tensor:
     return rows.chunk(world())[rank()]
 
 
+def from_first(number: int) -> int:
+    """The first process's number, in every process."""
+    if world() == 1:
+        return number
+    held = torch.tensor(number, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.broadcast(held, 0)
+    return int(held)
+
+
 class _Gather(torch.autograd.Function):
     """All parts in order; the gradient goes back into the own part alone, as every process has the same loss."""
 

@@ -15,12 +15,12 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, TypeVar
 
 import torch
 import yaml
@@ -31,6 +31,15 @@ from augmint.train.compute import peak_memory
 from augmint.train.progress import QUIET, ProgressOut
 
 CONFIG = "config.yaml"
+
+
+class Storable(Protocol):
+    """What writes itself to one file."""
+
+    def save(self, path: Path, /) -> None: ...
+
+
+T = TypeVar("T", bound=Storable)
 
 
 def digest(value: Any) -> str:
@@ -100,6 +109,18 @@ class StageDir:
         """Mark the stage as finished; `facts` are kept for the report."""
         content = {"schema": SCHEMA, "stage": self.name, "seconds": seconds, "peak_memory": peak_memory(), **facts}
         atomic_write(self.folder / "done.json", json.dumps(content, indent=1))
+
+    def keep(self, make: Callable[["StageDir"], T], load: Callable[[Path], T]) -> T:
+        """The stage's result: loaded if it is finished, else made (`make` resumes by itself) and stored."""
+        path = self.folder / "result.safetensors"
+        if not self.done:
+            start = time.monotonic()
+            result = make(self)
+            if not self.run.writes:
+                return result
+            result.save(path)
+            self.finish(time.monotonic() - start)
+        return load(path)
 
     def log(self, **metrics: Any) -> None:
         """A line in the run's metrics.jsonl."""
@@ -205,7 +226,7 @@ class RunDir:
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
         path = folder / "identity.json"
-        if not path.exists():
+        if self.writes and not path.exists():
             atomic_write(path, json.dumps(identity, indent=1, default=str))
         return StageDir(name, folder, self)
 

@@ -1,0 +1,124 @@
+"""Which views fit these images? `represent.views: auto`: short trainings, judged without labels.
+
+    choice = choose(pool, settings, train, seed)        # train(name, settings) → Encoder, kept or made
+    settings = choice.settings(settings)                # its views, and what is left of the budget
+
+Every candidate is trained shortly from the same initial weights on the same images in the same order; then the one is
+taken whose features agree best with those of the others (agreement.py). The usual views stay unless the lead is
+clear. No label is looked at, so the comparison of arms later stays what it is. What the search has cost is taken
+from `represent.images`.
+
+Not the default: it finds what suits garments and digits, where the usual views suit already, but on CIFAR-10 it stays
+with them while milder SimCLR views would be 2 to 3 points better (benchmarks/views.py). Four of the six candidates
+are of the policy `gentle` and agree with one another, and so short a training does not show yet what suits a long one.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augmint.config import RepresentSettings
+from augmint.data.table import ImageTable
+from augmint.errors import Diverged
+from augmint.represent.agreement import readable
+from augmint.represent.candidates import CANDIDATES, usual
+from augmint.represent.encoder import Encoder
+from augmint.train import parallel
+
+AUTO = "auto"
+BATCH = 64  # many small steps: a short training learns more from them
+LEAST_STEPS = 8  # shorter trainings say nothing
+LEAST_IMAGES = 200  # among fewer, neighbours say little
+MOST_IMAGES = 5_000  # of one candidate's training
+JUDGED = 2000  # images that the candidates are judged on
+CLEAR = 2.0  # standard errors of a lead that counts
+Train = Callable[[str, RepresentSettings], Encoder]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The views that were chosen, and why: score of each candidate (0 … 1), its lead over the usual views and the
+    lead's standard error; `images` is what the search has cost."""
+
+    chosen: str
+    usual: str
+    scores: dict[str, float]
+    leads: dict[str, float]
+    errors: dict[str, float]
+    images: int
+    reason: str
+
+    def settings(self, settings: RepresentSettings) -> RepresentSettings:
+        """For the training that follows: the chosen views, on what the search has left of the images."""
+        left = max(settings.images - self.images, 1)
+        return CANDIDATES[self.chosen].apply(settings).model_copy(update={"images": left})
+
+    def to_dict(self) -> dict[str, Any]:
+        """For done.json and the report."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """A line for people."""
+        scores = ", ".join(f"{n} {100 * s:.1f}" for n, s in sorted(self.scores.items(), key=lambda item: -item[1]))
+        shown = f" (agreement with the others: {scores}; {self.images:,} images seen)" if scores else ""
+        return f"views: {self.chosen} chosen, {self.reason}{shown}"
+
+
+def usual_views(settings: RepresentSettings, channels: int) -> RepresentSettings:
+    """The settings with the views that `auto` starts from; those with named views as they are."""
+    return settings if settings.views != AUTO else CANDIDATES[usual(channels)].apply(settings)
+
+
+def short(settings: RepresentSettings) -> RepresentSettings:
+    """What one candidate is trained with, but for its views."""
+    world = parallel.world()
+    batch = min(settings.batch, world * -(-BATCH // world))
+    wanted = min(int(settings.search * settings.images) // len(CANDIDATES), MOST_IMAGES)
+    # compiling would take longer than such a training
+    return settings.model_copy(
+        update={"batch": batch, "images": wanted // batch * batch, "compile": "off", "latent": 0}
+    )
+
+
+def choose(pool: ImageTable, settings: RepresentSettings, train: Train, seed: int) -> Choice:
+    """Train every candidate through `train` and choose; the same in all processes of a `torchrun`.
+
+    Candidates that diverge are out. With too few images, or too few to see, the usual views stay, at no cost.
+    """
+    brief, stay = short(settings), usual(pool.shape[0])
+    if len(pool) < LEAST_IMAGES or brief.images < LEAST_STEPS * brief.batch:
+        return Choice(stay, stay, {}, {}, {}, 0, "the usual ones, as there is too little to choose by")
+    rows = torch.linspace(0, len(pool) - 1, min(len(pool), JUDGED)).long()
+    images = pool.gather(rows)
+    features = {}
+    for name, candidate in CANDIDATES.items():
+        try:
+            features[name] = train(name, candidate.apply(brief)).features(images)
+        except Diverged:
+            continue
+    return decide(readable(features, seed) if len(features) > 2 else {}, stay, brief.images * len(CANDIDATES))
+
+
+def decide(scores: dict[str, Tensor], stay: str, images: int) -> Choice:
+    """The choice from scores per image, float [N] by name: the best, if its lead over the usual views is clear."""
+    means = {name: float(score.double().mean()) for name, score in scores.items()}
+    best = max(means, key=means.__getitem__, default=stay)
+    if stay not in scores:
+        reason = "as the usual ones diverged" if scores else "the usual ones, as hardly any training stayed finite"
+        return _agreed(Choice(best, stay, means, {}, {}, images, reason))
+    differences = {name: score.double() - scores[stay].double() for name, score in scores.items() if name != stay}
+    leads = {name: float(d.mean()) for name, d in differences.items()}
+    errors = {name: float(d.std() / len(d) ** 0.5) for name, d in differences.items()}
+    clear = best != stay and leads[best] > CLEAR * errors[best]
+    reason = "clearly ahead of the usual views" if clear else "the usual ones, as no other is clearly ahead"
+    return _agreed(Choice(best if clear else stay, stay, means, leads, errors, images, reason))
+
+
+def _agreed(choice: Choice) -> Choice:
+    """The first process's choice, should rounding have led to another one here."""
+    names = list(CANDIDATES)
+    chosen = names[parallel.from_first(names.index(choice.chosen))]
+    return choice if chosen == choice.chosen else Choice(**{**asdict(choice), "chosen": chosen})
