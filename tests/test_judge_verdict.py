@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 from augmint.config import JudgeSettings
-from augmint.judge.verdict import Outcome, decide, points, verdicts
+from augmint.judge.verdict import Outcome, decide, missing, points, verdicts
 from augmint.seeding import generator
 
 Trial = dict[str, Any]
@@ -182,6 +183,17 @@ def test_three_encoder_seeds_are_a_random_effect_of_their_own() -> None:
     assert first.seeds == 3 and first.verdict == verdicts(trials)[0].verdict  # where they agree nothing is lost
     partial = [t for t in seeds(trials, [-0.03, 0.0, 0.03]) if t["encoder_seed"] < 2 or t["draw"] < 5]
     assert verdicts(partial)[2].seeds == 1  # not every draw has the third one
+
+
+def test_an_interval_clear_of_zero_that_many_comparisons_leave_undecided_says_so() -> None:
+    o = replace(decide([-0.01, -0.002, 0.001, -0.009, -0.008, -0.001, -0.012, -0.006]), needed_draws=None)
+    assert o.high < 0
+    assert "more draws alone would not" in missing(replace(o, low=-0.01, high=0.002))
+    text = missing(replace(o, p_adjusted=0.0741))
+    assert text == (
+        "the interval is clear of zero, but p = 0.074, allowing for all comparisons, is not below 0.05: "
+        "a few more draws may decide it"
+    )
 
 
 def test_better_is_a_share_of_draws_with_an_interval() -> None:

@@ -34,6 +34,7 @@ class Repeats:
     conflicting: int  # groups with more than one label
     listed: list[list[int]]  # rows; those across splits or with conflicting labels first
     example: str = ""  # two names in different splits
+    share: float = 0.0  # of the test images, that are in groups across splits
 
     def line(self) -> str:
         """For people."""
@@ -52,6 +53,9 @@ def repeats(table: ImageTable, groups: list[list[int]]) -> Repeats:
     found = Repeats(len(groups), extra, sum(across), sum(torn), [groups[i] for i in order])
     if found.across:
         found.example = _example(table, groups[across.index(True)])
+        test = SPLITS.index("test")
+        known = sum(split[row] == test for i, group in enumerate(groups) if across[i] for row in group)
+        found.share = known / max(split.count(test), 1)
     return found
 
 
@@ -69,15 +73,20 @@ def groups_across(table: ImageTable) -> int:
     return int((torch.unique(pairs[:, 0], return_counts=True)[1] > 1).sum())
 
 
+def _harm(share: float) -> str:
+    """What it does to results if this share of the test images is known."""
+    if not share:
+        return "results on the validation images will be too good"
+    return f"test results may be too good, by up to {max(100 * share, 0.1):.1f} points"
+
+
 def sentences(exact: Repeats, near: Repeats | None, groups: int, telling: list[str]) -> list[str]:
     """The same in words, one line for each leak that there is."""
     out = []
     for name, found in (("exact", exact), ("near", near)):
         if found and found.across:
             which = f" (e.g. {found.example})" if found.example else ""
-            out.append(
-                f"{found.across} {name} duplicates lie in different splits{which}: test results will be too good"
-            )
+            out.append(f"{found.across} {name} duplicates lie in different splits{which}: {_harm(found.share)}")
         if found and found.conflicting:
             out.append(f"{found.conflicting} {name} duplicates have different labels: one of the labels is wrong")
     if groups:

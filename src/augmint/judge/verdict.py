@@ -222,7 +222,8 @@ def _tell(o: Outcome, contrast: Contrast, settings: JudgeSettings, several: bool
         limit = points(settings.equivalence, False)
         text = f"{contrast.subject} and {rival} are equivalent (within ±{limit} points): {size}, {evidence}."
     else:
-        text = f"Undecided whether {_lower(contrast.subject)} help: {size} over {rival}, {evidence}; {missing(o)}."
+        lack = missing(o, settings.confidence)
+        text = f"Undecided whether {_lower(contrast.subject)} help: {size} over {rival}, {evidence}; {lack}."
     return replace(o, sentence=text)
 
 
@@ -230,10 +231,17 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def missing(o: Outcome) -> str:
+def missing(o: Outcome, confidence: float = 0.95) -> str:
     """What would decide an undecided outcome, in words."""
     if o.draws < LEAST_DRAWS:
         return f"no claim is made from fewer than {LEAST_DRAWS} {o.unit}"
+    if (
+        (o.low > 0 or o.high < 0) and not o.seeds > 1 and o.unit == "draws"
+    ):  # p falls with the draws, the interval holds
+        return (
+            f"the interval is clear of zero, but p = {o.p_adjusted:.2g}, allowing for all comparisons, is not below "
+            f"{1 - confidence:.2g}: a few more draws may decide it"
+        )
     if o.needed_draws is None:
         images = f"more {'labelled' if o.unit == 'folds' else 'test'} images"
         seeds = "more encoder seeds or " if o.seeds > 1 else ""
