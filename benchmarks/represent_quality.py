@@ -2,15 +2,16 @@
 
     python benchmarks/represent_quality.py --threads 2 [--cells fashion-mnist/augmint …] [--cifar train.parquet]
 
-Data: digits (1 minute), Fashion-MNIST (12) and, if given, CIFAR-10 (20), each without labels. augmint trains as it comes
-(`--preset fast`, without the decoder, which lightly has not either), for as many images as fit the minutes; lightly as in
-its CIFAR-10 benchmark (SimCLRTransform with half the jitter and no blur, SGD 0.06 · batch / 128, cosine over the minutes,
-NTXentLoss) with the same kind of network and its own head, in bf16 too. Minutes are those of training alone.
+Data: digits (1 minute), Fashion-MNIST (12) and, if given, CIFAR-10 (20), each without labels. augmint trains as it
+comes (`--preset fast`, without the decoder, which lightly has not either), for as many images as fit the minutes;
+lightly as in its CIFAR-10 benchmark (SimCLRTransform with half the jitter and no blur, SGD 0.06 · batch / 128, cosine
+over the minutes, NTXentLoss) with the same kind of network and its own head, in bf16 too. Minutes are those of
+training alone.
 
-While it trains, neighbours are judged on 2,000 training images that are kept out of it (bank: 10,000 others): the curve.
-At the end the test images are looked at once: 5 nearest neighbours among all training images (plain, and whitened as
-augmint's are), a linear classifier on all labels (its penalty chosen on the 2,000), and a logistic head on 1, 4, 10 and 40
-labels a class, mean and standard deviation over 10 draws. Cells that are done are kept in
+While it trains, neighbours are judged on 2,000 training images that are kept out of it (bank: 10,000 others): the
+curve. At the end the test images are looked at once: 5 nearest neighbours among all training images (plain, and
+whitened as augmint's are), a linear classifier on all labels (its penalty chosen on the 2,000), and a logistic head on
+1, 4, 10 and 40 labels a class, mean and standard deviation over 10 draws. Cells that are done are kept in
 benchmarks/results/represent_quality.json. lightly needs an environment as in represent_vs_lightly.py.
 """
 

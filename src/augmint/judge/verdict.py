@@ -235,9 +235,7 @@ def missing(o: Outcome, confidence: float = 0.95) -> str:
     """What would decide an undecided outcome, in words."""
     if o.draws < LEAST_DRAWS:
         return f"no claim is made from fewer than {LEAST_DRAWS} {o.unit}"
-    if (
-        (o.low > 0 or o.high < 0) and not o.seeds > 1 and o.unit == "draws"
-    ):  # p falls with the draws, the interval holds
+    if (o.low > 0 or o.high < 0) and not o.seeds > 1 and o.unit == "draws":
         return (
             f"the interval is clear of zero, but p = {o.p_adjusted:.2g}, allowing for all comparisons, is not below "
             f"{1 - confidence:.2g}: a few more draws may decide it"
