@@ -1,10 +1,7 @@
-"""The main job, stage by stage. Each stage is loaded from the run folder if it is there, else computed.
+"""The main job: what the run learns (stages.py), then trials, minted images, final classifier, verdict.
 
-    with RunDir.open(folder, settings.model_dump(mode="json")) as run:
-        Pipeline(run, settings).run()
-
-Stages depend on each other through what they ask for: `mint` asks for the generator, the generator for
-the encoder, the encoder for the table. A stage's folder is named by everything its result depends on.
+with RunDir.open(folder, settings.model_dump(mode="json")) as run:
+    Pipeline(run, settings).run()
 """
 
 import io
@@ -21,205 +18,24 @@ from torch import Tensor
 
 from augmint import mint
 from augmint.classify import LogisticHead, graph_of
-from augmint.config import RepresentSettings, Settings
-from augmint.data import leaks, load
-from augmint.data.manifest import write_manifest
-from augmint.data.table import UNLABELLED, ImageTable
+from augmint.config import RepresentSettings
+from augmint.data import leaks
 from augmint.errors import UsageError
-from augmint.generate.feature import FeatureGenerator, train_feature_generator
-from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.judge import protocol, trials
 from augmint.judge.arms import find
 from augmint.judge.generators import measure_generator, mint_wish
-from augmint.judge.protocol import Parts, Split
+from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
-from augmint.measure.knn import nearest
-from augmint.mint import FeatureThresholds, Thresholds, Wish, feature_thresholds, thresholds_from
-from augmint.report import encoder as drawing
+from augmint.mint import Wish
 from augmint.report import write as write_report
-from augmint.represent import Encoder, InRun, resolve_views, train_encoder, weights
-from augmint.represent.embeddings import Shown, Vectors
-from augmint.represent.explain import explain
-from augmint.represent.watch import Watch, watcher
+from augmint.represent import Encoder, train_encoder
 from augmint.seeding import key
-from augmint.train import Compute, RunDir, StageDir, checkpoint
-from augmint.train.rundir import digest
-
-GRAPH = 10  # neighbours of each image along which labels are propagated
+from augmint.stages import GRAPH, Stages
+from augmint.train import StageDir, checkpoint
 
 
-class Pipeline:
-    """One run: settings and folder in, stages out."""
-
-    def __init__(self, run: RunDir, settings: Settings) -> None:
-        self.run_dir, self.settings = run, settings
-        self.compute = Compute.choose(settings.device, settings.precision)
-
-    # --- data -------------------------------------------------------------------------------------
-
-    @cached_property
-    def table(self) -> ImageTable:
-        """All images of the source; the manifest of the run is written on the way."""
-        table = load(self.settings.data_source, self.settings.data, self.run_dir.progress)
-        if self.run_dir.writes:
-            write_manifest(table, self.run_dir.folder / "manifest.parquet")
-        return table
-
-    @cached_property
-    def leaks(self) -> list[str]:
-        """What could make test results too good, in words."""
-        return leaks.quick(self.table)
-
-    @cached_property
-    def parts(self) -> Parts:
-        return protocol.parts(self.table, self.settings)
-
-    @cached_property
-    def pool_table(self) -> ImageTable:
-        """The images that may be learnt from, without their labels: no stage can look at one by mistake."""
-        pool = self.table.take(self.parts.pool)
-        return pool.with_labels(torch.full_like(pool.labels, UNLABELLED))
-
-    # --- representation ---------------------------------------------------------------------------
-
-    @cached_property
-    def _represent(self) -> RepresentSettings:
-        """The settings that the encoder is trained with: under `views: auto`, with the views that were chosen."""
-        return resolve_views(self._in_run, self.settings.represent)
-
-    @cached_property
-    def _in_run(self) -> InRun:
-        return InRun(self.run_dir, self.pool_table, self.compute, self.settings.seed)
-
-    @cached_property
-    def _encoder_identity(self) -> dict[str, Any]:
-        return self._in_run.identity(self._represent)
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        """The encoder, learnt from all pool images without labels."""
-        return self._in_run.encoder("represent", self._represent, self._watch)
-
-    def _watch(self) -> Watch | None:
-        """What tells meanwhile how good the encoder is; the helping processes of a torchrun have nothing to log."""
-        shown, seed = self.shown, self.settings.seed
-        there = self.run_dir.writes
-        return watcher(self.table, shown.pool, shown.few, shown.val, self._represent, seed) if there else None
-
-    @cached_property
-    def hidden(self) -> Tensor:
-        """The encoder's hidden vectors of the pool, float32 [P, D]: classifiers are fitted on them."""
-        return self.encoder.hidden(self.pool_table)
-
-    @cached_property
-    def features(self) -> Tensor:
-        """The same whitened, float32 [P, d]: neighbours are found by them."""
-        return self.encoder.whitening(self.hidden)
-
-    @cached_property
-    def near(self) -> tuple[Tensor, Tensor]:
-        """The nearest others of every image of the pool by its features: distances and rows [P, k]. The longest of all
-        searches, so graph and generators share it."""
-        g = self.settings.generate
-        count = min(max(GRAPH, g.image.neighbours, g.feature.neighbours), len(self.features) - 1)
-        return nearest(self.features, self.features, count, exclude_self=True)
-
-    def hidden_of(self, rows: Tensor) -> Tensor:
-        """Hidden vectors of any rows of the table."""
-        place = self.material.place[rows]
-        if bool((place >= 0).all()):
-            return self.hidden[place]
-        if self._asked is None or not torch.equal(self._asked[0], rows):
-            self._asked = (rows, self.encoder.hidden(self.table.take(rows)))
-        return self._asked[1]
-
-    _asked: tuple[Tensor, Tensor] | None = None  # the test split's hidden vectors, asked for by every trial
-
-    @cached_property
-    def shown(self) -> Shown:
-        """The images that may be shown, with the labels of draw 0 and of the validation slice."""
-        few = protocol.usable(self.table, self.parts, self.settings)
-        return Shown(self.table, self.parts.pool, few, self.parts.val)
-
-    def represent(self) -> dict[str, Any]:
-        """The representation alone: the encoder, what it sees and what it is worth, in represent/."""
-        program = self.run_dir.folder / "encoder.pt2"
-        if not program.exists() and not self.settings.represent.backbone.startswith("timm:"):  # timm loads its own
-            weights.export(self.encoder, program)
-        return self._explain(lambda rows: self.encoder.hidden(self.table.take(rows)))
-
-    def _seen(self, rows: Tensor) -> Tensor:
-        """Hidden vectors of rows of the table, the pool's from memory."""
-        place = self.shown.places[rows]
-        at_hand = bool((place < len(self.parts.pool)).all())
-        return self.hidden[place] if at_hand else self.encoder.hidden(self.table.take(rows))
-
-    def _explain(self, hidden: Vectors) -> dict[str, Any]:
-        """Write what the encoder has learnt, unless it is there; say it, and return it."""
-        folder, shown, settings = self.run_dir.folder, self.shown, self.settings
-        labels = self.table.identity(torch.cat([shown.few, shown.val]))
-        stage = self.run_dir.stage("explain", {**self._encoder_identity, "labels": digest(labels)}, settings.seed)
-        if not (stage.done and drawing.complete(folder)):
-            encoder, start = self.encoder, time.monotonic()
-            weights.export(encoder, folder / "encoder.safetensors")
-            seen = self._represent.images
-            drawing.draw(folder, explain(encoder, shown, hidden, folder / "represent", seen, settings.seed))
-            stage.finish(time.monotonic() - start)
-        facts = checkpoint.read_json(folder / "represent" / "summary.json", "labels", "spread")
-        self.run_dir.say(f"representation: {drawing.worth(facts)}")
-        return {**facts, "files": drawing.files(folder)}
-
-    # --- generators -------------------------------------------------------------------------------
-
-    @cached_property
-    def _generator_identity(self) -> dict[str, Any]:
-        return {**self._encoder_identity, "generate": self.settings.generate.model_dump(mode="json")}
-
-    @cached_property
-    def image_generator(self) -> ImageGenerator | None:
-        """The image generator, or none if it is switched off."""
-        settings = self.settings.generate.image
-        if not settings.enabled:
-            return None
-        identity = {**self._encoder_identity, "image": settings.model_dump(mode="json")}
-
-        def make(stage: StageDir) -> ImageGenerator:
-            data, seed = (self.pool_table, self.features), self.settings.seed
-            return train_image_generator(*data, settings, self.compute, seed, stage, self.encoder, self.near[1])
-
-        stage = self._stage("generate-image", identity)
-        return stage.keep(make, partial(ImageGenerator.load, compute=self.compute))
-
-    @cached_property
-    def feature_generator(self) -> FeatureGenerator | None:
-        """The feature generator, or none if it is switched off."""
-        settings = self.settings.generate.feature
-        if not settings.enabled:
-            return None
-        identity = {**self._encoder_identity, "feature": settings.model_dump(mode="json")}
-
-        def make(stage: StageDir) -> FeatureGenerator:
-            seed = self.settings.seed
-            return train_feature_generator(self.hidden, settings, self.compute, seed, stage, near=self.near[1])
-
-        stage = self._stage("generate-feature", identity)
-        return stage.keep(make, partial(FeatureGenerator.load, compute=self.compute))
-
-    @cached_property
-    def thresholds(self) -> Thresholds | None:
-        """What real images score on the judges of minted ones."""
-        if self.image_generator is None:
-            return None
-        return thresholds_from(
-            self.image_generator, self.pool_table, self.features, self.settings.mint, self.settings.seed
-        )
-
-    @cached_property
-    def feature_thresholds(self) -> FeatureThresholds | None:
-        """The same for features."""
-        if self.feature_generator is None:
-            return None
-        return feature_thresholds(self.feature_generator, self.hidden, self.settings.mint, self.settings.seed)
+class Pipeline(Stages):
+    """One run: settings and folder in, verdict out."""
 
     # --- trials -----------------------------------------------------------------------------------
 
@@ -260,6 +76,17 @@ class Pipeline:
     @cached_property
     def bench(self) -> trials.Bench:
         return trials.Bench(self.run_dir, self.material, self._trial_identity)
+
+    def hidden_of(self, rows: Tensor) -> Tensor:
+        """Hidden vectors of any rows of the table."""
+        place = self.material.place[rows]
+        if bool((place >= 0).all()):
+            return self.hidden[place]
+        if self._asked is None or not torch.equal(self._asked[0], rows):
+            self._asked = (rows, self.encoder.hidden(self.table.take(rows)))
+        return self._asked[1]
+
+    _asked: tuple[Tensor, Tensor] | None = None  # the test split's hidden vectors, asked for by every trial
 
     @cached_property
     def selected(self) -> list[dict[str, Any]]:
@@ -414,6 +241,3 @@ class Pipeline:
             self.run_dir.say(f"warning: {warning}")
         leaks.keep(self.leaks + copied, self.run_dir.folder / "leaks.json")
         return write_report(self.run_dir.folder)
-
-    def _stage(self, name: str, identity: dict[str, Any]) -> StageDir:
-        return self.run_dir.stage(name, identity, self.settings.seed)
