@@ -7,10 +7,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 a failure of aug
 Ctrl-C (the same command goes on).
 """
 
-import csv
 import errno
-import io
-import json
 import sys
 import traceback
 from dataclasses import asdict
@@ -19,13 +16,12 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 
-from augmint import api, options
+from augmint import api, options, output
 from augmint.config import DataSettings, Settings, assignments, merge, resolve
 from augmint.errors import AugmintError, UsageError
 from augmint.judge.gate import Wish
-from augmint.train import ProgressOut, RunDir, checkpoint, parallel
+from augmint.train import ProgressOut, RunDir, parallel
 
 app = typer.Typer(
     help="From a folder of images with few labels to a classifier, minted training images and an honest verdict.",
@@ -34,22 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out_console = Console(highlight=False, soft_wrap=True)
 
 # What the disk may answer anywhere that a file is written or read; no defect of ours.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ENOTDIR}
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, default=str))
-
-
-def _print_csv(head: list[str], rows: list[list[Any]], out: Path | None = None) -> None:
-    """To a file, or to stdout."""
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerows([head, *rows])
-    checkpoint.atomic_write(out, table.getvalue()) if out else print(table.getvalue(), end="")
 
 
 def _settings(
@@ -69,56 +52,6 @@ def _settings(
     overrides = merge(assignments(pairs or []), given)
     settings = api.settings_for(source, preset=preset or "fast", config=config, overrides=overrides)
     return settings, out or api.default_folder(source)
-
-
-def _dry_run(settings: Settings, folder: Path, as_json: bool) -> None:
-    from augmint.estimate import estimate
-
-    found = estimate(settings, folder)
-    _print_json(found.to_dict()) if as_json else out_console.print(found.table())
-
-
-def _tell(name: str, folder: Path, result: Any, as_json: bool) -> None:
-    """What a stage did: the verdict of a whole run, else a line."""
-    if name == "run":
-        _show(folder, as_json)
-        return
-    if name == "measure" and not as_json:
-        from augmint.report.text import measures
-
-        out_console.print(measures(result))
-        out_console.print(f"nearest pairs: {folder / 'measures' / 'nearest.png'}")
-        return
-    facts = {"stage": name, "run": str(folder), **(result if isinstance(result, dict) else {})}
-    _print_json(facts) if as_json else out_console.print(_sentence(name, folder, facts), markup=False)
-
-
-def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
-    """What a stage did, in a line or a few."""
-    if name == "represent":
-        from augmint.report.encoder import lines
-
-        return "\n".join(lines(facts, folder))
-    if name == "mint":
-        return f"{facts['kept']:,} of {facts['drawn']:,} minted images kept: {folder / 'minted'}"
-    if name == "classify":
-        return (
-            f"final classifier: {facts['arm']}, {facts['cross_validated_accuracy']:.1%} in cross-validation on "
-            f"{facts['labels']:,} labels: {folder / 'final'}"
-        )
-    return f"{name} done: {folder / 'stages'}"
-
-
-def _show(folder: Path, as_json: bool) -> None:
-    """The verdict, table first, and where the report is."""
-    from augmint.report.text import render
-
-    done = api.Run(folder)
-    if as_json:
-        _print_json(done.facts)
-        return
-    out_console.print(render(done.facts))
-    out_console.print(f"report: {done.report}")
 
 
 STAGES = {
@@ -182,12 +115,12 @@ def _run_stage(
     options = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
     settings, folder = _settings(source, out, options, preset, config, pairs)
     if dry_run:
-        _dry_run(settings, folder, as_json)
+        output.dry_run(settings, folder, as_json)
         return None
     result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
     if parallel.rank():  # under torchrun the first process has the results and tells them
         return None
-    _tell(name, folder, result, as_json)
+    output.tell(name, folder, result, as_json)
     return (api.Run(folder).verdict, settings.judge.equivalence) if name == "run" else None
 
 
@@ -240,12 +173,12 @@ def mint(
         raise UsageError("--count mints from an existing run and takes --per-class, --seed, --format and --to alone")
     facts = api.mint(Path(source), count, per_class=each, seed=seed or 0, form=form, to=to, progress=ProgressOut(quiet))
     if as_json:
-        _print_json(facts)
+        output.print_json(facts)
         return
-    out_console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}", markup=False)
+    output.console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}", markup=False)
     wanted = count * len(facts["classes"]) if each else count
     if facts["kept"] < wanted:
-        out_console.print(
+        output.console.print(
             f"{wanted:,} were asked for; more parents (mint.parents_per_class) or children of each "
             "(mint.per_parent) allow more",
             markup=False,
@@ -258,7 +191,7 @@ def report(folder: options.RunFolder, as_json: options.Json = False) -> None:
     from augmint.report import write
 
     write(folder)
-    _show(folder, as_json)
+    output.show(folder, as_json)
 
 
 @app.command()
@@ -279,9 +212,11 @@ def pick(
     settings, folder = _settings(source, out, {"seed": seed, "device": device}, preset, config, set_)
     found = api.pick(settings, folder, budget, fresh=fresh, progress=ProgressOut(quiet))
     if as_json:
-        _print_json({"schema": 1, "run": str(folder), "picks": found})
+        output.print_json({"schema": 1, "run": str(folder), "picks": found})
         return
-    _print_csv(["file", "cluster", "typicality"], [[p["file"], p["cluster"], f"{p['typicality']:.4f}"] for p in found])
+    output.print_csv(
+        ["file", "cluster", "typicality"], [[p["file"], p["cluster"], f"{p['typicality']:.4f}"] for p in found]
+    )
     ProgressOut(quiet).say(
         f"fill in the labels: {folder / 'pick' / 'manifest.csv'}; the images: {folder / 'pick' / 'sheet.png'}"
     )
@@ -299,7 +234,7 @@ def compare(
     from augmint.report.text import render_comparison
 
     found = pair(first, second, arm or ())
-    _print_json(found) if as_json else out_console.print(render_comparison(found))
+    output.print_json(found) if as_json else output.console.print(render_comparison(found))
 
 
 @app.command()
@@ -313,9 +248,9 @@ def predict(
     """Classify images with the final classifier of a run: CSV of file, label, probability."""
     found = [p for path in images for p in api.Run(folder).predict(path if path.is_dir() else [path], device)]
     if as_json:
-        _print_json([asdict(p) for p in found])
+        output.print_json([asdict(p) for p in found])
         return
-    _print_csv(["file", "label", "probability"], [[p.file, p.label, f"{p.probability:.4f}"] for p in found], out)
+    output.print_csv(["file", "label", "probability"], [[p.file, p.label, f"{p.probability:.4f}"] for p in found], out)
 
 
 @app.command()
@@ -333,7 +268,7 @@ def check(
     found = audit(source, _data_settings(size, mode))
     if sheet:
         save_png(found.sheet(), sheet)
-    _print_json(found.to_dict()) if as_json else out_console.print("\n".join(found.lines()), markup=False)
+    output.print_json(found.to_dict()) if as_json else output.console.print("\n".join(found.lines()), markup=False)
 
 
 @app.command()
@@ -353,7 +288,7 @@ def preview(
     from augmint.data.sheet import save_png
 
     save_png(draw(load(source, _data_settings(size, mode)), policy, seed, count, views), out)
-    out_console.print(f"{policy}: {out}", markup=False)
+    output.console.print(f"{policy}: {out}", markup=False)
 
 
 def _data_settings(size: int | None, mode: str) -> DataSettings:
@@ -364,7 +299,7 @@ def _data_settings(size: int | None, mode: str) -> DataSettings:
 def settings(preset: options.Preset = None, as_json: options.Json = False) -> None:
     """Print every setting with its value under a preset, as YAML for --config."""
     tree = resolve(preset or "fast").model_dump(mode="json")
-    _print_json(tree) if as_json else print(yaml.safe_dump(tree, sort_keys=False), end="")
+    output.print_json(tree) if as_json else print(yaml.safe_dump(tree, sort_keys=False), end="")
 
 
 def main() -> None:
