@@ -21,7 +21,12 @@ from augmint.data.table import ImageTable
 from augmint.generate.feature import train_feature_generator
 from augmint.generate.image import train_image_generator
 from augmint.judge import protocol
+from augmint.measure.knn import nearest
 from augmint.represent import train_encoder, usual_views
+from augmint.represent.encoder import Encoder, build
+from augmint.represent.map import principal, tsne
+from augmint.represent.train import form_of
+from augmint.represent.whitening import MOST, Whitening
 from augmint.train import Compute
 from augmint.train.compute import cores, peak_memory
 from augmint.train.rundir import free_bytes
@@ -89,6 +94,26 @@ def _represent(s: Settings, sample: ImageTable, compute: Compute) -> Line:
     return Line("represent", f"{r.method}, {r.backbone}, {r.images:,} images", rate * r.images)
 
 
+def _look(s: Settings, sample: ImageTable, compute: Compute, count: int) -> Line:
+    """Features of all images, the nearest of each among all, and a map of some of them."""
+    form = form_of(sample, s.represent)
+    network, decoder = build(form)
+    encoder = Encoder(form, compute.place(network), decoder, compute, Whitening.none(network.features))
+    start = time.perf_counter()
+    hidden = encoder.hidden(sample)
+    forward = time.perf_counter() - start
+    features = hidden[:, :MOST]
+    start = time.perf_counter()
+    nearest(features, features, min(10, len(features) - 1), exclude_self=True)
+    search = time.perf_counter() - start
+    start = time.perf_counter()
+    tsne(features, principal(features)[0], seed=0)
+    drawing = time.perf_counter() - start
+    times = count / len(sample)
+    what = f"features of {count:,} images, the nearest of each, a map"
+    return Line("explain", what, forward * times + search * times**2 + drawing)
+
+
 def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
     features = torch.randn(len(sample), 128, generator=torch.Generator().manual_seed(0))
     lines = []
@@ -142,12 +167,14 @@ def estimate(settings: Settings, folder: Path) -> Estimate:
     lines = [
         loading,
         _represent(settings, sample, compute),
+        _look(settings, sample, compute, len(where.pool)),
         *_generate(settings, sample, compute),
         _trials(settings, sample, compute, len(splits) + 1),
     ]
     channels, height, width = table.shape
     images = len(table) * channels * height * width * isinstance(table.images, torch.Tensor)
-    floats = len(where.pool) * 4 * (128 + channels * height * width)  # features, and pixels as float for copy checks
+    vectors = build(form_of(sample, settings.represent))[0].features
+    floats = len(where.pool) * 4 * (vectors + min(vectors, MOST) + channels * height * width)  # pixels: for copy checks
     tests = sum(len(split.test) for split in splits) * len(settings.judge.arms) * len(table.classes) * 4
     networks = len(splits) * len(settings.judge.arms) * MiB
     return Estimate(
