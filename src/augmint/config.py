@@ -130,19 +130,19 @@ class FeatureGeneratorSettings(Strict):
     hidden: Positive = 512
     images: Positive = 400_000
     batch: Positive = 256
-    loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"
+    loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "relativistic"
     lambda_: NonNegative = 1.0
     diversity: NonNegative = 1.0
-    beta: NonNegative = 0.0
+    beta: NonNegative = 2.0  # R1 and R2: with them D accepts two thirds of the children, with hinge and 0 none
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0
     farthest: Literal["generated", "uniform", "farthest", "semi_hard", "other"] = "semi_hard"
     neighbours: Positive = 10
-    spectral_norm: bool = True
+    spectral_norm: bool = False
     init: Literal["default", "normal002"] = "default"
     ema: Fraction = 0.998
     d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
-    g_optimiser: OptimiserSettings = OptimiserSettings(lr=2e-4)
+    g_optimiser: OptimiserSettings = OptimiserSettings(lr=1e-3)
 
 
 class GenerateSettings(Strict):
