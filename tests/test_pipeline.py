@@ -213,7 +213,7 @@ def test_every_stage_runs_alone_on_a_run_folder(photos: Path, tmp_path: Path) ->
     minted = json.loads(augmint("mint", folder, "--json").stdout)
     assert minted["drawn"] > 0 and (folder / "minted" / "metadata.parquet").exists()
     features = pq.read_table(folder / "features.parquet").to_pylist()
-    assert all(row["class"] in ("zero", "one", "two") and len(row["feature"]) == 32 for row in features)
+    assert all(row["class"] in ("zero", "one", "two") and len(row["feature"]) == 128 for row in features)
     final = json.loads(augmint("classify", folder, "--json").stdout)
     assert final["arm"].startswith(("scratch", "encoder"))
     assert "undecided" in augmint("run", folder).stdout.lower()

@@ -156,6 +156,26 @@ def test_saved_and_restored_it_goes_on_the_same(method):
     assert trained(method, 3, start=2, settings=sgd) == trained(other, 3, start=2, settings=sgd)
 
 
+def test_nnclr_is_drawn_to_the_nearest_of_recent_images():
+    """Its loss by hand, row by row; after the step the newest projections are in the queue, the oldest gone."""
+    torch.manual_seed(0)
+    options = RepresentSettings(options={"queue": 20, "own": 0.0})
+    method = build("nnclr", backbone("cnn", SHAPE, 8), policy("simclr"), options)
+    views, before = method.views(*batch_and_draws()), method.queue.clone()
+    out = method.loss(*views)
+    projected = method.projector(method.network(torch.cat(views)))
+    predicted = torch.nn.functional.normalize(method.predictor(projected), dim=1)
+    unit, total = torch.nn.functional.normalize(projected, dim=1).detach(), 0.0
+    for i in range(12):
+        near = before[(before @ unit[i]).argmax()]
+        others = predicted[6:] if i < 6 else predicted[:6]  # predictions of the other views
+        similar = others @ near / 0.1
+        total += float((torch.logsumexp(similar, 0) - similar[i % 6]).detach()) / 12
+    assert float(out["loss"]) == pytest.approx(total, rel=1e-4)
+    method.after_step(0.5)
+    torch.testing.assert_close(method.queue, torch.cat([unit[:6], before[:14]]))
+
+
 def rank_of_simsiam(seed, stopped):
     """Mean effective rank of the features over the last 20 of 150 steps."""
     torch.manual_seed(seed)
