@@ -171,7 +171,7 @@ def test_nnclr_is_drawn_to_the_nearest_of_recent_images():
         others = predicted[6:] if i < 6 else predicted[:6]  # predictions of the other views
         similar = others @ near / 0.1
         total += float((torch.logsumexp(similar, 0) - similar[i % 6]).detach()) / 12
-    assert float(out["loss"]) == pytest.approx(total, rel=1e-4)
+    assert float(out["loss"].detach()) == pytest.approx(total, rel=1e-4)
     method.after_step(0.5)
     torch.testing.assert_close(method.queue, torch.cat([unit[:6], before[:14]]))
 
