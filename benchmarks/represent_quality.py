@@ -65,7 +65,7 @@ class Slices:
         """5 nearest neighbours among `bank`, rows both."""
         a, b = embed(self.table.gather(bank)), embed(self.table.gather(queries))
         if whiten:
-            white = Whitening.fit(a[:20_000], 0.3)
+            white = Whitening.fit(a[:20_000], 0.1)
             a, b = white(a), white(b)
         return knn_accuracy(a, self.table.labels[bank], b, self.table.labels[queries], 5)
 

@@ -63,13 +63,13 @@ class RepresentSettings(Strict):
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: NonNegative = 2e-3
     warm_up: Fraction = 0.03  # share of the training in which the learning rate rises
-    weight_decay: NonNegative = 1e-4
+    weight_decay: NonNegative = 0.05  # of AdamW; SGD wants 1e-4, LARS 1e-6
     projector: str = "article"  # or "standard" (two layers); no difference was seen
     options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.1}
     reconstruction: NonNegative = 0.0  # weight of the reconstruction term; 0: the decoder learns, the encoder does not
     latent: int = Field(128, ge=0)  # size of the bottleneck that the decoder reads; 0: no decoder
     decoder_width: Positive = 24
-    whiten: NonNegative | None = 0.3  # of features: 0 fully, more holds back weak directions, none leaves them raw
+    whiten: NonNegative | None = 0.1  # of features: 0 fully, more holds back weak directions, none leaves them raw
     weights: Path | None = None  # an encoder to start from (safetensors)
     compile: Literal["auto", "off", "on", "graphs", "tune"] = "auto"  # see train/compiler.py; auto: on a GPU
 

@@ -1,12 +1,12 @@
 """Features with all directions made comparable: centred and whitened, as far as the data bears.
 
-    whitening = Whitening.fit(hidden, shrink=0.3)      # hidden: float [N, D], no labels
-    features = whitening(hidden)                        # [N, d], each of length 1; d is D, at most 512
+    whitening = Whitening.fit(hidden, shrink=0.1)      # hidden: float [N, D], no labels
+    features = whitening(hidden)                        # [N, d], each of length 1; d is D, at most N / 10
 
 A contrastive encoder puts most variance into a few directions and much of what tells classes apart into the rest;
 neighbours in direction then see the few alone. `shrink` is added to every variance, in units of their mean: 0 whitens
-fully, large values only centre. Of more than 512 directions those of the least variance are left out: a search among
-all images takes half the time.
+fully, large values only centre. Directions that few images tell of are noise once they are whitened, so of more than
+N / 10 those of the least variance are left out, and of more than 1,024 in any case: a search takes longer with each.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TINY = 1e-12
-MOST = 512  # directions
+MOST, FEWEST = 1024, 16  # directions
+EACH = 10  # images for a direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,8 @@ class Whitening:
         values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.clamp(min=0), vectors * vectors.sum(0).sign()  # of two signs the same everywhere
         scale = (values + shrink * values.mean() + TINY + 1e-6 * values.max()).rsqrt()
-        return Whitening(mean.float(), (vectors * scale).flip(1)[:, :MOST].float())
+        kept = min(MOST, max(len(x) // EACH, FEWEST))
+        return Whitening(mean.float(), (vectors * scale).flip(1)[:, :kept].float())
 
     @staticmethod
     def none(size: int) -> "Whitening":
