@@ -5,7 +5,7 @@
 Each cell is an image size, a network and a mode. "defaults": augmint as it comes (bf16 where the processor has it,
 AdamW), lightly as in its SimCLR example (SimCLRTransform as it comes, DataLoader, NTXentLoss, SGD, float32). "equal":
 both float32, SGD, channels_last, the same policy and temperature. Both train the same kind of network, augmint's
-backbone with a two-layer head; a reconstruction term, which lightly has not, is off. "bare" is augmint's step on views
+backbone with a two-layer head; the decoder, which lightly has not, is off. "bare" is augmint's step on views
 that are already there: what augmentation and gathering leave of the network's own speed is `share`.
 
 Wall time, because lightly's DataLoader works in processes of its own (--workers, as many as threads): in every round
@@ -110,8 +110,8 @@ def augmint_trainer(cell: Cell, table: ImageTable, batch: int) -> Trainer:
     """What `augmint represent` trains with these settings."""
     name, width, stem, _ = NETWORKS[cell.network]
     common = {"backbone": name, "width": width, "stem": stem, "batch": batch, "images": 1_000_000}
-    common |= {"views": "simclr", "view_options": {"simclr": {"flip": True, "area": 0.2}}, "reconstruction": 0.0}
-    common |= {"projector": "standard", "latent": 0, "grid": 1}
+    common |= {"views": "simclr", "view_options": {"simclr": {"flip": True, "area": 0.2}}, "latent": 0}
+    common |= {"projector": "standard", "grid": 1}
     if cell.equal:
         common |= {"optimiser": "sgd", "lr": 0.06, "weight_decay": 0.0, "options": {"temperature": 0.5}}
     compute = Compute.choose("cpu", "fp32" if cell.equal else "auto")

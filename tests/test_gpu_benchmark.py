@@ -182,7 +182,7 @@ def test_operations_are_those_counted_by_hand():
 @pytest.mark.parametrize("method", ["simclr", "mocov3"])
 def test_the_recipe_at_full_size_waits_for_nothing(monkeypatch, method):
     settings = resolve("fast", ROOT / "cifar10.yaml", assignments([f"represent.method={method}"])).represent
-    assert (settings.backbone, settings.batch, settings.reconstruction) == ("resnet18", 512, 0.0)
+    assert (settings.backbone, settings.batch, settings.latent) == ("resnet18", 512, 0)
     eager = settings.model_copy(update={"compile": "off"})
     assert step_on_meta(monkeypatch, eager) == []
 

@@ -181,7 +181,6 @@ class Pipeline(Stages):
             "method": "simclr",
             "options": {},
             "weights": None,
-            "reconstruction": 0.0,
             "latent": 0,
             **m.model_dump(),
         }

@@ -1,4 +1,4 @@
-"""A trained encoder: images → features, and back where it was trained with a reconstruction term.
+"""A trained encoder: images → features, and back where it has a decoder.
 
     encoder = Encoder.load(path, compute)
     features = encoder.features(table)             # float32 [N, d], each of length 1: to find neighbours by

@@ -1,4 +1,4 @@
-"""Unlabelled images → encoder: any method, with a reconstruction term through the shared encoder.
+"""Unlabelled images → encoder: any method, with a decoder beside it or a reconstruction term through it.
 
     encoder = train_encoder(pool, settings.represent, compute, seed=0, stage=stage)
 
