@@ -24,7 +24,7 @@ from augmint.config import RepresentSettings
 from augmint.data.table import ImageTable
 from augmint.errors import Diverged
 from augmint.represent.agreement import readable
-from augmint.represent.candidates import CANDIDATES, usual
+from augmint.represent.candidates import CANDIDATES, USUAL, by_name, usual
 from augmint.represent.encoder import Encoder
 from augmint.train import parallel
 
@@ -68,8 +68,8 @@ class Choice:
 
 
 def usual_views(settings: RepresentSettings, channels: int) -> RepresentSettings:
-    """The settings with the views that `auto` starts from; those with named views as they are."""
-    return settings if settings.views != AUTO else CANDIDATES[usual(channels)].apply(settings)
+    """The settings with views by name: for `usual`, and for `auto` before its search, those for so many channels."""
+    return by_name(settings.model_copy(update={"views": USUAL}) if settings.views == AUTO else settings, channels)
 
 
 def short(settings: RepresentSettings) -> RepresentSettings:
