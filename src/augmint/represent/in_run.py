@@ -60,7 +60,7 @@ def resolve_views(here: InRun, settings: RepresentSettings) -> RepresentSettings
     stage = here.run.stage("views/choice", here.identity(settings), here.seed)
     if stage.done:
         return search.Choice(**stage.facts()["choice"]).settings(settings)
-    choice = search.choose(here.pool, settings, lambda name, brief: here.encoder(f"views/{name}", brief), here.seed)
+    choice = search.choose(here.pool, settings, lambda name, brief: here.encoder(f"views/{name}", brief))
     here.run.say(choice.describe())
     if here.run.writes:
         here.run.log(stage="views/choice", choice=choice.to_dict())
