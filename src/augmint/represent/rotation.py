@@ -7,6 +7,7 @@ labels do, over many policies of augmentation (Reed et al., "SelfAugment", CVPR 
 images have no way up, and unfair to views that turn images: those are taught not to tell.
 """
 
+import numpy as np
 import torch
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
@@ -37,13 +38,12 @@ def turns_told(encoder: Encoder, images: Tensor) -> Tensor:
 
 def probe(hidden: Tensor) -> Tensor:
     """The same from the features [turns, N, D] of all turns of all images."""
-    turns, size, _ = hidden.shape
-    told = torch.empty(size)
-    halves = torch.arange(size) % 2 == 0
+    x = hidden.double().numpy()
+    turns, size, length = x.shape
+    told, halves = np.empty(size), np.arange(size) % 2 == 0
     for learn in (halves, ~halves):
-        rows = hidden[:, learn].flatten(0, 1).double().numpy()
-        model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=PENALTY * len(rows)))
-        model.fit(rows, torch.arange(turns).repeat_interleave(int(learn.sum())).numpy())
-        found = [torch.from_numpy(model.predict(hidden[turn, ~learn].double().numpy())) == turn for turn in range(turns)]
-        told[~learn] = torch.stack(found).float().mean(0)
-    return told
+        rows, turn = x[:, learn].reshape(-1, length), np.repeat(np.arange(turns), learn.sum())
+        model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=PENALTY * len(rows))).fit(rows, turn)
+        answers = np.stack([model.predict(each) for each in x[:, ~learn]])
+        told[~learn] = (answers == np.arange(turns)[:, None]).mean(0)
+    return torch.from_numpy(told).float()
