@@ -7,8 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sklearn.cluster import KMeans
-from sklearn.neighbors import KNeighborsClassifier
 
 from augmint import api
 from augmint.config import RepresentSettings
@@ -16,26 +14,18 @@ from augmint.data import load
 from augmint.errors import Diverged
 from augmint.report import write
 from augmint.report.facts import collect
-from augmint.represent import InRun, agreement, resolve_views, search
+from augmint.represent import InRun, resolve_views, search
 from augmint.represent import train as room
-from augmint.represent.agreement import clusters, readable, votes
-from augmint.represent.candidates import CANDIDATES, usual
+from augmint.represent.candidates import CANDIDATES, by_name, usual
+from augmint.represent.rotation import PENALTY, chance, probe, turns_told
 from augmint.represent.search import LEAST_STEPS, Choice, choose, decide, short
 from augmint.represent.train import views_of
-from augmint.seeding import permutation
 from augmint.train import Compute, RunDir
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 SMALL = RepresentSettings(
     backbone="cnn", width=8, views="auto", images=19_200, batch=64, reconstruction=0.0, search=0.2, lr=1e-3
 )
-
-
-def blobs(noise: float, seed: int, count: int = 300, kinds: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % kinds
-    centres = torch.randn(kinds, 8, generator=torch.Generator().manual_seed(9))
-    return 4 * centres[labels] + noise * torch.randn(count, 8, generator=generator), labels
 
 
 def pool(count: int = 240):
@@ -50,40 +40,71 @@ def test_every_candidate_is_a_policy_that_can_be_built() -> None:
     assert {usual(1), usual(3)} < set(CANDIDATES)
 
 
-def test_clusters_are_those_of_scikit_learn_from_the_same_start() -> None:
-    features, _ = blobs(3.0, seed=0)
-    start = features[permutation(len(features), "clusters", "test", 4)[:6]]
-    model = KMeans(6, init=start.numpy(), n_init=1, max_iter=20, tol=0.0).fit(features.numpy())
-    assert torch.equal(clusters(features, 6, "test", 4), torch.from_numpy(model.labels_).long())
+def test_usual_views_are_mild_simclr_in_colour_and_gentle_in_grey_and_the_users_options_prevail() -> None:
+    usually = SMALL.model_copy(update={"views": "usual"})
+    grey, colour = by_name(usually, 1), by_name(usually, 3)
+    assert (grey.views, grey.view_options["gentle"]) == ("gentle", {"turn": 0.0, "noise": 0.1, "flip": False})
+    assert (colour.views, colour.view_options["simclr"]) == ("simclr", CANDIDATES["simclr-mild"].options)
+    own = usually.model_copy(update={"view_options": {"gentle": {"turn": 5.0}, "simclr": {"hue": 0.0}}})
+    assert by_name(own, 1).view_options["gentle"] == {"turn": 5.0, "noise": 0.1, "flip": False}
+    assert by_name(own, 3).view_options["simclr"] == {**CANDIDATES["simclr-mild"].options, "hue": 0.0}
+    assert search.usual_views(SMALL, 3) == by_name(usually, 3)
+    assert RepresentSettings().views == "usual"
 
 
-def test_votes_are_those_of_scikit_learn() -> None:
-    features, labels = blobs(4.0, seed=1)
-    model = KNeighborsClassifier(5).fit(features, labels)
-    neighbours = torch.from_numpy(model.kneighbors(features, return_distance=False))
-    assert torch.equal(votes(neighbours, labels, 6), torch.from_numpy(model.predict(features)))
+@pytest.mark.parametrize(("channels", "policy"), [(1, "gentle"), (3, "simclr")])
+def test_training_under_usual_views_is_training_under_what_they_stand_for(channels: int, policy: str) -> None:
+    table = pool(64)
+    table = replace(table, images=table.images.repeat(1, channels, 1, 1))
+    settings = SMALL.model_copy(update={"views": "usual", "images": 128})
+    named = CANDIDATES[usual(channels)].apply(settings)
+    assert named.views == policy
+    first, second = (room.train_encoder(table, s, CPU, 0).hidden(table) for s in (settings, named))
+    assert torch.equal(first, second)
 
 
-def test_features_that_share_what_the_others_know_are_read_best() -> None:
-    """Three see the same six kinds, the less the more noise; one sees noise alone."""
-    features = {name: blobs(noise, seed)[0] for seed, (name, noise) in enumerate((("a", 2.0), ("b", 6.0), ("c", 12.0)))}
-    features["none"] = torch.randn(300, 8, generator=torch.Generator().manual_seed(4))
-    scores = {name: float(score.mean()) for name, score in readable(features, seed=0).items()}
-    assert sorted(scores, key=lambda name: -scores[name]) == ["a", "b", "c", "none"]
+def planted(noise: float, turns: int = 4, count: int = 200) -> torch.Tensor:
+    """Features of `count` images in all turns, in which the turn shows through noise."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(turns, 1, 12, generator=generator)
+    return centres + noise * torch.randn(turns, count, 12, generator=generator)
 
 
-def test_effects_are_those_of_least_squares_whatever_the_diagonal_hides() -> None:
-    """The oracle solves the additive model over the cells off the diagonal."""
-    hits = torch.rand(5, 5, 3, generator=torch.Generator().manual_seed(0))
-    hits[range(5), range(5)] = 0
-    cells = [(i, j) for i in range(5) for j in range(5) if i != j]
-    design = np.zeros((len(cells), 10))
-    for cell, (i, j) in enumerate(cells):
-        design[cell, [i, 5 + j]] = 1
-    for image in range(3):
-        wanted = np.linalg.lstsq(design, np.array([hits[i, j, image] for i, j in cells]), rcond=None)[0][:5]
-        found = agreement._effects(hits)[:, image].numpy()
-        np.testing.assert_allclose(found - found.mean(), wanted - wanted.mean(), atol=1e-5)
+def test_turns_are_told_as_by_least_squares_with_a_penalty() -> None:
+    """The oracle: a ridge regression in numpy on what tells one turn from the others, penalty and scale of its own."""
+    hidden = planted(2.0)
+    found = probe(hidden)
+    for judged in (0, 1):
+        learn = hidden[:, 1 - judged :: 2].reshape(-1, 12).double().numpy()
+        mean, scale = learn.mean(0), learn.std(0)
+        x, wanted = (learn - mean) / scale, np.repeat(2 * np.eye(4) - 1, 100, 0)
+        weights = np.linalg.solve(x.T @ x + PENALTY * len(x) * np.eye(12), x.T @ (wanted - wanted.mean(0)))
+        answers = (((hidden[:, judged::2].double().numpy() - mean) / scale) @ weights).argmax(2)
+        np.testing.assert_allclose(found[judged::2], (answers == np.arange(4)[:, None]).mean(0), atol=1e-6)
+    assert 0.3 < float(found.mean()) < 0.95
+
+
+def test_turns_that_show_are_told_and_where_none_shows_a_guess_remains() -> None:
+    assert float(probe(planted(0.01)).mean()) == 1.0
+    blind = torch.randn(1, 300, 12, generator=torch.Generator().manual_seed(1))
+    assert abs(float(probe(blind.repeat(4, 1, 1)).mean()) - 0.25) < 1e-6
+
+
+class Sees:
+    """As an encoder whose features are the pixels of the left upper corner."""
+
+    def hidden(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0, :3, :3].flatten(1).float()
+
+
+def test_images_are_turned_as_far_as_their_shape_stays() -> None:
+    images = torch.randint(0, 50, (60, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert abs(float(turns_told(Sees(), images).mean()) - chance(images)) < 0.1 and chance(images) == 0.25
+    images[:, :, :3, :3] += 100  # lit from the left upper corner, which tells one turn from the three others
+    assert float(turns_told(Sees(), images).mean()) > 0.45
+    wide = torch.cat([images, images.flip(3)[..., :2]], 3)
+    assert chance(wide) == 0.5
+    assert float(turns_told(Sees(), wide).mean()) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -93,9 +114,9 @@ def test_effects_are_those_of_least_squares_whatever_the_diagonal_hides() -> Non
 )
 def test_only_a_clear_lead_moves_the_usual_views(lead: float, noise: float, chosen: str) -> None:
     """The oracle of the error is the standard error of the paired differences, planted exactly."""
-    base = torch.rand(400, generator=torch.Generator().manual_seed(0))
+    base = 0.4 + 0.5 * torch.rand(400, generator=torch.Generator().manual_seed(0))
     swing = noise * torch.tensor([1.0, -1.0]).repeat(200)
-    choice = decide({"simclr": base + lead + swing, "gentle-upright": base}, "gentle-upright", images=7)
+    choice = decide({"simclr": base + lead + swing, "gentle-upright": base}, "gentle-upright", images=7, chance=0.25)
     assert choice.chosen == chosen
     assert choice.leads["simclr"] == pytest.approx(lead, abs=1e-6)
     assert choice.errors["simclr"] == pytest.approx(noise / 399**0.5, rel=1e-3)
@@ -103,15 +124,23 @@ def test_only_a_clear_lead_moves_the_usual_views(lead: float, noise: float, chos
 
 
 def test_a_candidate_that_diverges_is_out_and_all_others_may_win() -> None:
-    features, _ = blobs(1.0, seed=0)
-
     def train(name: str, settings: RepresentSettings) -> SimpleNamespace:
         if name == "gentle-upright":
             raise Diverged("planted")
-        return SimpleNamespace(features=lambda images: features[: len(images)])
+        return SimpleNamespace(hidden=lambda images: images.flatten(1).float())
 
-    choice = choose(pool(), SMALL, train, seed=0)
+    choice = choose(pool(), SMALL, train)
     assert choice.chosen in set(CANDIDATES) - {"gentle-upright"} and "diverged" in choice.reason
+
+
+def test_where_turns_cannot_be_told_the_usual_views_stay() -> None:
+    generator = torch.Generator().manual_seed(0)
+    guesses = {name: 0.25 + 0.1 * (torch.rand(400, generator=generator) - 0.5) for name in CANDIDATES}
+    guesses["any-way-up"] += 0.03  # a clear lead, of noise
+    choice = decide(guesses, "simclr-mild", 7, chance=0.25)
+    assert choice.chosen == "simclr-mild" and "no way up" in choice.reason
+    assert decide(guesses, "simclr-mild", 7, chance=0.2).chosen == "any-way-up"
+    assert decide({}, "simclr-mild", 7, chance=0.25).chosen == "simclr-mild"
 
 
 def test_the_search_is_paid_for_and_too_little_keeps_the_usual_views_for_nothing() -> None:
@@ -125,7 +154,7 @@ def test_the_search_is_paid_for_and_too_little_keeps_the_usual_views_for_nothing
 
     few = SMALL.model_copy(update={"images": LEAST_STEPS * 64 * len(CANDIDATES)})
     for table, settings in ((pool(), few), (pool(50), SMALL), (pool(), SMALL.model_copy(update={"search": 0.0}))):
-        choice = choose(table, settings, never, seed=0)
+        choice = choose(table, settings, never)
         assert choice.chosen == "gentle-upright" and choice.images == 0
         assert choice.settings(settings).images == settings.images
 
@@ -194,7 +223,7 @@ def test_the_choice_does_not_look_at_labels(tmp_path, monkeypatch) -> None:
 def test_all_processes_take_the_choice_of_the_first(monkeypatch) -> None:
     monkeypatch.setattr(search.parallel, "from_first", lambda number: list(CANDIDATES).index("any-way-up"))
     score = torch.rand(50, generator=torch.Generator().manual_seed(0))
-    choice = decide({"simclr": score, "gentle-upright": score + 1}, "gentle-upright", 1)
+    choice = decide({"simclr": score, "gentle-upright": score + 1}, "gentle-upright", 1, 0.25)
     assert choice.chosen == "any-way-up"
 
 

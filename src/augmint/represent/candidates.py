@@ -39,6 +39,20 @@ CANDIDATES = {
 }
 
 
+USUAL = "usual"
+
+
 def usual(channels: int) -> str:
-    """The candidate that stays without evidence for another: what `gentle` does by default, which mirrors RGB only."""
-    return "gentle-mirrored" if channels == 3 else "gentle-upright"
+    """The candidate that suits most images with so many channels: photos in colour, plain things in grey."""
+    return "simclr-mild" if channels == 3 else "gentle-upright"
+
+
+def by_name(settings: RepresentSettings, channels: int) -> RepresentSettings:
+    """The settings with `views: usual` as the policy that it stands for; the user's options of that policy prevail."""
+    if settings.views != USUAL:
+        return settings
+    candidate = CANDIDATES[usual(channels)]
+    options = {**candidate.options, **settings.view_options.get(candidate.policy, {})}
+    return settings.model_copy(
+        update={"views": candidate.policy, "view_options": {**settings.view_options, candidate.policy: options}}
+    )

@@ -1,16 +1,15 @@
 """Which views fit these images? `represent.views: auto`: short trainings, judged without labels.
 
-    choice = choose(pool, settings, train, seed)        # train(name, settings) → Encoder, kept or made
+    choice = choose(pool, settings, train)              # train(name, settings) → Encoder, kept or made
     settings = choice.settings(settings)                # its views, and what is left of the budget
 
 Every candidate is trained shortly from the same initial weights on the same images in the same order; then the one is
-taken whose features agree best with those of the others (agreement.py). The usual views stay unless the lead is
-clear. No label is looked at, so the comparison of arms later stays what it is. What the search has cost is taken
-from `represent.images`.
+taken whose features tell best how an image was turned (rotation.py). The usual views, those that suit most images in
+colour or in grey, stay unless the lead is clear. No label is looked at, so the comparison of arms later stays what it
+is. What the search has cost is taken from `represent.images`.
 
-Not the default: it finds what suits garments and digits, where the usual views suit already, but on CIFAR-10 it stays
-with them while milder SimCLR views would be 2 to 3 points better (benchmarks/views.py). Four of the six candidates
-are of the policy `gentle` and agree with one another, and so short a training does not show yet what suits a long one.
+Not the default: on digits, garments and CIFAR-10 it stayed with the usual views, at the cost of the images that it saw
+(benchmarks/views.py). Short trainings differ little in what they tell; views that turn images are told least by design.
 """
 
 from collections.abc import Callable
@@ -23,9 +22,9 @@ from torch import Tensor
 from augmint.config import RepresentSettings
 from augmint.data.table import ImageTable
 from augmint.errors import Diverged
-from augmint.represent.agreement import readable
-from augmint.represent.candidates import CANDIDATES, usual
+from augmint.represent.candidates import CANDIDATES, USUAL, by_name, usual
 from augmint.represent.encoder import Encoder
+from augmint.represent.rotation import chance, turns_told
 from augmint.train import parallel
 
 AUTO = "auto"
@@ -35,6 +34,7 @@ LEAST_IMAGES = 200  # among fewer, neighbours say little
 MOST_IMAGES = 5_000  # of one candidate's training
 JUDGED = 2000  # images that the candidates are judged on
 CLEAR = 2.0  # standard errors of a lead that counts
+SILENT = 0.05  # no better than this above chance, turns cannot be told in these images
 Train = Callable[[str, RepresentSettings], Encoder]
 
 
@@ -63,13 +63,13 @@ class Choice:
     def describe(self) -> str:
         """A line for people."""
         scores = ", ".join(f"{n} {100 * s:.1f}" for n, s in sorted(self.scores.items(), key=lambda item: -item[1]))
-        shown = f" (agreement with the others: {scores}; {self.images:,} images seen)" if scores else ""
+        shown = f" (turns told: {scores} %; {self.images:,} images seen)" if scores else ""
         return f"views: {self.chosen} chosen, {self.reason}{shown}"
 
 
 def usual_views(settings: RepresentSettings, channels: int) -> RepresentSettings:
-    """The settings with the views that `auto` starts from; those with named views as they are."""
-    return settings if settings.views != AUTO else CANDIDATES[usual(channels)].apply(settings)
+    """The settings with views by name: for `usual`, and for `auto` before its search, those for so many channels."""
+    return by_name(settings.model_copy(update={"views": USUAL}) if settings.views == AUTO else settings, channels)
 
 
 def short(settings: RepresentSettings) -> RepresentSettings:
@@ -83,7 +83,7 @@ def short(settings: RepresentSettings) -> RepresentSettings:
     )
 
 
-def choose(pool: ImageTable, settings: RepresentSettings, train: Train, seed: int) -> Choice:
+def choose(pool: ImageTable, settings: RepresentSettings, train: Train) -> Choice:
     """Train every candidate through `train` and choose; the same in all processes of a `torchrun`.
 
     Candidates that diverge are out. With too few images, or too few to see, the usual views stay, at no cost.
@@ -93,22 +93,25 @@ def choose(pool: ImageTable, settings: RepresentSettings, train: Train, seed: in
         return Choice(stay, stay, {}, {}, {}, 0, "the usual ones, as there is too little to choose by")
     rows = torch.linspace(0, len(pool) - 1, min(len(pool), JUDGED)).long()
     images = pool.gather(rows)
-    features = {}
+    scores = {}
     for name, candidate in CANDIDATES.items():
         try:
-            features[name] = train(name, candidate.apply(brief)).features(images)
+            scores[name] = turns_told(train(name, candidate.apply(brief)), images)
         except Diverged:
             continue
-    return decide(readable(features, seed) if len(features) > 2 else {}, stay, brief.images * len(CANDIDATES))
+    return decide(scores, stay, brief.images * len(CANDIDATES), chance(images))
 
 
-def decide(scores: dict[str, Tensor], stay: str, images: int) -> Choice:
-    """The choice from scores per image, float [N] by name: the best, if its lead over the usual views is clear."""
+def decide(scores: dict[str, Tensor], stay: str, images: int, chance: float) -> Choice:
+    """The choice from scores per image, float [N] by name: the best, if its lead over the usual views is clear and if
+    it is above the score that says nothing."""
     means = {name: float(score.double().mean()) for name, score in scores.items()}
     best = max(means, key=means.__getitem__, default=stay)
+    if means.get(best, 0.0) < chance + SILENT:
+        reason = "the usual ones, as these images have no way up to judge by"
+        return _agreed(Choice(stay, stay, means, {}, {}, images, reason))
     if stay not in scores:
-        reason = "as the usual ones diverged" if scores else "the usual ones, as hardly any training stayed finite"
-        return _agreed(Choice(best, stay, means, {}, {}, images, reason))
+        return _agreed(Choice(best, stay, means, {}, {}, images, "as the usual ones diverged"))
     differences = {name: score.double() - scores[stay].double() for name, score in scores.items() if name != stay}
     leads = {name: float(d.mean()) for name, d in differences.items()}
     errors = {name: float(d.std() / len(d) ** 0.5) for name, d in differences.items()}
