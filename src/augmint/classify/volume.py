@@ -9,31 +9,38 @@ Thorpe & Slepčev, ICML 2020, section 3).
 
 import numpy as np
 from scipy import sparse
-from scipy.special import log_softmax, logsumexp
+from scipy.optimize import minimize
 from torch import Tensor
 
 from augmint.classify.graph import TINY, Array, Graph, degrees, sources
 
-COOLING = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # softness of the decision, in spreads of the scores
-STEPS = 40  # at each
+COOLING = (1.0, 0.3, 0.1, 0.03, 0.01)  # softness of the decision, in spreads of the scores
+SMALLEST = 1e-3  # share of the rows
+
+
+def _dual(offsets: Array, logits: Array, prior: Array) -> tuple[float, Array]:
+    """Value and gradient [K] of mean_i log Σ_k exp(l_ik + b_k) − prior · b: least where the volumes of the softmax are
+    the prior."""
+    moved = logits + offsets
+    top = moved.max(1, keepdims=True)
+    soft = np.exp(moved - top)
+    total = soft.sum(1, keepdims=True)
+    return float((top + np.log(total)).mean() - prior @ offsets), (soft / total).mean(0) - prior
 
 
 def volume_offsets(scores: Array, prior: Array) -> Array:
     """Offsets b [K] with which the decision argmax_k(s_ik + b_k) gives class k about prior_k of the rows.
 
     scores [N, K]; prior [K], positive, sums to 1. b solves the dual of the assignment of most total score under these
-    volumes; it is found by Sinkhorn's iteration on a softmax that is cooled down to the argmax. b has mean zero.
+    volumes, by L-BFGS, for a softmax that is cooled down to the argmax. b has mean zero.
     """
     spread = max(float(scores.std()), TINY)
-    offsets, target = np.zeros(scores.shape[1]), np.log(prior)
+    offsets = np.zeros(scores.shape[1])
     for softness in COOLING:
         width = softness * spread
-        for _ in range(STEPS):
-            soft = log_softmax((scores + offsets) / width, axis=1)
-            change = width * (target - (logsumexp(soft, axis=0) - np.log(len(scores))))
-            offsets = offsets + change
-            if np.abs(change).max() < 0.01 * width:
-                break
+        arguments = (scores / width, prior)
+        found = minimize(_dual, offsets / width, arguments, "L-BFGS-B", jac=True, options={"maxiter": 50})
+        offsets = found.x * width
     return np.asarray(offsets - offsets.mean())
 
 
@@ -71,12 +78,11 @@ def poisson_mbo(
     return np.asarray(scores)
 
 
-def estimated_prior(scores: Array, start: Array, steps: int = 100) -> Array:
-    """Class frequencies [K] of the rows from their scores [N, K], by expectation maximisation (Saerens, Latinne &
-    Decaestecker, Neural Computation 2002); `start` [K] are the frequencies that the scores take for granted."""
-    log_start = np.log(start)
-    prior = start
-    for _ in range(steps):
-        prior = np.exp(logsumexp(log_softmax(scores + np.log(prior) - log_start, axis=1), axis=0)) / len(scores)
-        prior = np.maximum(prior, 1e-6)
-    return np.asarray(prior / prior.sum())
+def estimated_prior(scores: Array) -> Array:
+    """Class frequencies [K] half-way (in the logarithm) between equal ones and those that the scores [N, K] decide for.
+
+    The decisions themselves exaggerate, most where labels are few, and expectation maximisation exaggerates further.
+    """
+    volumes = np.bincount(scores.argmax(1), minlength=scores.shape[1]) / len(scores)
+    half = np.sqrt(np.maximum(volumes, SMALLEST))
+    return np.asarray(half / half.sum())

@@ -80,7 +80,7 @@ class Propagate(FewLabels):
         if not isinstance(self.prior, str):
             given = np.asarray(self.prior, np.float64)
         elif self.prior == "estimated":
-            given = estimated_prior(scores, uniform)
+            given = estimated_prior(scores)
         elif self.prior in ("uniform", "labels"):
             given = uniform if self.prior == "uniform" else counts
         else:
