@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.utils.estimator_checks import check_estimator
 
 import augmint as am
 from augmint.classify.classifiers import classifier, names
+from augmint.classify.linear import Squares
 from augmint.config import ClassifySettings
 from augmint.errors import InputError, UsageError
 from augmint.measure.calibration import best_temperature, expected_calibration_error
 
 STATUSES = ("passed", "failed", "xfail", "skipped")
-FEATURES = ("logistic", "propagate", "prototype")
+FEATURES = ("logistic", "propagate", "prototype", "pseudo")
 NOT_EXPECTED_TO_PASS = {
     "check_classifiers_classes": "one of its cases has the classes -1 and 1; here -1 means unlabelled",
 }
@@ -143,6 +144,27 @@ def test_prototype_is_the_nearest_mean_direction() -> None:
     cosine = 10 * cosine_similarity(x - x.mean(0), means)
     got = classifier("prototype", folds=0).fit(x, known).predict_proba(x)
     np.testing.assert_allclose(got, np.exp(cosine) / np.exp(cosine).sum(1, keepdims=True), atol=1e-5)
+
+
+def test_least_squares_equal_scikit_learn_ridge() -> None:
+    x, y = blobs(spread=5.0)
+    head = Squares.of(am_tensor(x), penalty=0.3).fit(am_tensor(y), 3)
+    z = (x - x.mean(0)) / x.std(0, ddof=1)
+    want = Ridge(alpha=0.3 * len(x)).fit(z, np.eye(3)[y]).predict(z)
+    np.testing.assert_allclose(head.logits(am_tensor(x)).numpy() / 10, want, atol=1e-5)
+    y[:20] = -1  # say nothing: as if their targets were the mean of the others'
+    target = np.where(y[:, None] >= 0, np.eye(3)[y], np.eye(3)[y[20:]].mean(0))
+    want = Ridge(alpha=0.3 * len(x)).fit(z, target).predict(z)
+    head = Squares.of(am_tensor(x), penalty=0.3).fit(am_tensor(y), 3)
+    np.testing.assert_allclose(head.logits(am_tensor(x)).numpy() / 10, want, atol=1e-5)
+
+
+def test_pseudo_learns_from_what_propagation_decided() -> None:
+    x, y = blobs(spread=3.0)
+    known = few(y)
+    graph = classifier("propagate", prior="estimated", folds=0).fit(x, known)
+    want = Squares.of(am_tensor(x)).fit(am_tensor(graph.transduction_), 3).logits(am_tensor(x)).argmax(1)
+    np.testing.assert_array_equal(classifier("pseudo", whiten=None, folds=0).fit(x, known).predict(x), want)
 
 
 # --- calibration --------------------------------------------------------------------------------------
