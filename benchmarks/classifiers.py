@@ -4,7 +4,8 @@
 
 One encoder learns from 55,000 training images without labels. Of those 20,000 are what classifiers may see; labels are
 drawn among them, ten times over. The other 5,000 training images judge: among the rows, without labels (transductive),
-or as new rows (inductive). The test split is not read. An encoder that was finished is kept.
+or as new rows (inductive). Once more with a pool in which some classes are ten times as frequent as others (then the
+judged count by these frequencies): what is a wrong prior worth? The test split is not read. A finished encoder is kept.
 Prints a table and writes benchmarks/results/classifiers.json.
 """
 
@@ -19,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 from augmint.classify import classifier, graph_of
 from augmint.classify.graph import neighbour_weights, propagated_scores
+from augmint.classify.linear import Squares
 from augmint.classify.volume import estimated_prior, poisson_mbo, volume_offsets
 from augmint.config import resolve
 from augmint.data import load
@@ -38,6 +39,7 @@ from augmint.train.checkpoint import atomic_write
 JUDGED, POOL, MOST = 5_000, 20_000, 30
 EACH = (1, 4, 10, 40)
 UNIFORM = np.full(10, 0.1)
+SKEWED = np.arange(1, 11) / 55  # frequencies of the classes in a pool that is not balanced
 PUBLISHED = {1: 62.0, 4: 72.1, 10: 76.1, 40: 79.5}  # PoissonMBO on VAE features, transductive
 Array = np.ndarray[Any, Any]
 
@@ -89,10 +91,7 @@ class Bench:
     graphs: Graphs
 
     def __post_init__(self) -> None:
-        pool = self.hidden[JUDGED:]
-        self.x = ((self.hidden - pool.mean(0)) / pool.std(0)).double().numpy()
-        self.gram = self.x[JUDGED:].T @ self.x[JUDGED:] / POOL
-        self.factors = {penalty: cho_factor(self.gram + penalty * np.eye(len(self.gram))) for penalty in (0.1, 1.0)}
+        self.squares = {penalty: Squares.of(self.hidden[JUDGED:], penalty) for penalty in (0.1, 1.0)}
 
     def heads(self, y: Array) -> dict[str, Array]:
         """Logistic and prototype, on plain and on whitened vectors."""
@@ -104,10 +103,9 @@ class Bench:
         return found
 
     def linear(self, decision: Array, penalty: float) -> Array:
-        """Scores of all rows by least squares from the decisions for the pool [20,000]."""
-        target = np.eye(10)[decision] - 0.1
-        weight = cho_solve(self.factors[penalty], self.x[JUDGED:].T @ target / POOL)
-        return self.x @ weight
+        """Scores of all rows by least squares from the decisions for the pool."""
+        head = self.squares[penalty].fit(torch.from_numpy(decision), 10)
+        return head.logits(self.hidden).double().numpy()
 
     def spread(self, y: Array, transductive: bool, k: int = 10, damping: float = 1e-3) -> Array:
         known = np.concatenate([np.full(JUDGED, -1), y]) if transductive else y
@@ -158,11 +156,17 @@ class Bench:
         return found
 
 
+def drawn(bench: Bench, each: int, draw: int) -> Array:
+    """The labels of the pool, -1 for all but `each` of a class."""
+    labels = bench.labels[JUDGED:]
+    rows, y = nested_draw(labels, each, 0, draw), np.full(len(labels), -1)
+    y[rows] = labels[rows].numpy()
+    return y
+
+
 def one(bench: Bench, each: int, draw: int, mbo: bool) -> dict[str, float]:
     """Accuracy of every method on the judged rows."""
-    rows = nested_draw(bench.labels[JUDGED:], each, 0, draw)
-    y = np.full(POOL, -1)
-    y[rows] = bench.labels[JUDGED:][rows].numpy()
+    y = drawn(bench, each, draw)
     found = {f"I {name}": scores for name, scores in bench.heads(y).items()}
     found |= {f"T {name}": scores for name, scores in bench.propagated(y, True, mbo).items()}
     found |= {f"I {name}": scores for name, scores in bench.propagated(y, False, False).items()}
@@ -173,17 +177,33 @@ def one(bench: Bench, each: int, draw: int, mbo: bool) -> dict[str, float]:
     return {name: float((scores.argmax(1) == truth).mean()) for name, scores in found.items()}
 
 
+def unbalanced(bench: Bench, draws: int = 3) -> dict[str, dict[int, list[float]]]:
+    """Accuracy of propagation on a skewed pool, judged rows counted by the same frequencies."""
+    labels = bench.labels[JUDGED:]
+    fewest = np.bincount(labels.numpy()).min()
+    places = [torch.nonzero(labels == c)[: round(fewest * SKEWED[c] / SKEWED.max()), 0] for c in range(10)]
+    rows = torch.cat([torch.arange(JUDGED), torch.cat(places) + JUDGED])
+    some = Bench(bench.hidden[rows], bench.features[rows], bench.labels[rows], Graphs(bench.features[rows]))
+    truth = some.labels[:JUDGED].numpy()
+    weights, found = SKEWED[truth] / np.bincount(truth)[truth], defaultdict(lambda: defaultdict(list))
+    for each in EACH[:3]:
+        for draw in range(draws):
+            y = drawn(some, each, draw)
+            heads = {"logistic, plain": some.heads(y)["logistic, plain"]}
+            for name, scores in {**heads, **some.propagated(y, False, False)}.items():
+                found[f"I {name}"][each].append(float(weights @ (scores.argmax(1) == truth)))
+    return found
+
+
 def calibration(bench: Bench, draws: int = 2) -> list[dict[str, Any]]:
     """Expected calibration error of predict_proba on the judged rows, with and without the temperature."""
+    kinds = {"logistic": bench.hidden, "prototype": bench.hidden, "propagate": bench.features, "pseudo": bench.hidden}
     found = []
-    for name, rows in (("logistic", bench.hidden), ("prototype", bench.hidden), ("propagate", bench.features)):
+    for name, rows in kinds.items():
         for each in EACH:
             errors = defaultdict(list)
             for draw in range(draws):
-                y = np.full(POOL, -1)
-                chosen = nested_draw(bench.labels[JUDGED:], each, 0, draw)
-                y[chosen] = bench.labels[JUDGED:][chosen].numpy()
-                model = classifier(name).fit(rows[JUDGED:].numpy(), y)
+                model = classifier(name).fit(rows[JUDGED:].numpy(), drawn(bench, each, draw))
                 probabilities = torch.from_numpy(model.predict_proba(rows[:JUDGED].numpy()))
                 raw = (probabilities.log() * model.temperature_).softmax(1)
                 errors["calibrated"].append(expected_calibration_error(probabilities, bench.labels[:JUDGED]))
@@ -216,6 +236,9 @@ def main() -> None:
     for name, row in table.items():
         cells = [f"{100 * np.mean(row[n]):.1f} ± {100 * np.std(row[n], ddof=1):.1f}" for n in EACH]
         print(f"{name:36}" + "".join(f"{cell:>14}" for cell in cells))
+    facts["unbalanced"] = unbalanced(bench)
+    for name, row in facts["unbalanced"].items():
+        print(f"unbalanced: {name:36}" + "".join(f"{100 * np.mean(row[n]):14.1f}" for n in EACH[:3]))
     facts["calibration"] = calibration(bench)
     for row in facts["calibration"]:
         print(f"{row['name']:10} {row['each']:3}  ECE {row['raw']:.3f} → {row['calibrated']:.3f}")
