@@ -91,7 +91,7 @@ class Bench:
     graphs: Graphs
 
     def __post_init__(self) -> None:
-        self.squares = {penalty: Squares.of(self.hidden[JUDGED:], penalty) for penalty in (0.1, 1.0)}
+        self.squares = Squares.of(self.hidden[JUDGED:])
 
     def heads(self, y: Array) -> dict[str, Array]:
         """Logistic and prototype, on plain and on whitened vectors."""
@@ -102,10 +102,9 @@ class Bench:
                 found[f"{name}, {where}"] = np.log(model.predict_proba(rows[:JUDGED].numpy()) + 1e-12)
         return found
 
-    def linear(self, decision: Array, penalty: float) -> Array:
+    def linear(self, decision: Array) -> Array:
         """Scores of all rows by least squares from the decisions for the pool."""
-        head = self.squares[penalty].fit(torch.from_numpy(decision), 10)
-        return head.logits(self.hidden).double().numpy()
+        return self.squares.fit(torch.from_numpy(decision), 10).logits(self.hidden).double().numpy()
 
     def spread(self, y: Array, transductive: bool, k: int = 10, damping: float = 1e-3) -> Array:
         known = np.concatenate([np.full(JUDGED, -1), y]) if transductive else y
@@ -126,7 +125,7 @@ class Bench:
         for name, given in constrained.items():
             found[f"propagate{name}"] = self.graphs.judged(transductive, given, 10)
             if not transductive:
-                found[f"linear on propagate{name}"] = self.linear(given.argmax(1), 0.1)[:JUDGED]
+                found[f"linear on propagate{name}"] = self.linear(given.argmax(1))[:JUDGED]
         return found
 
     def variations(self, y: Array) -> dict[str, Array]:
@@ -138,9 +137,10 @@ class Bench:
             found[f"k {k}, damping {damping:g}, uniform"] = (scores + volume_offsets(scores, UNIFORM))[:JUDGED]
         return found
 
-    def two_steps(self, y: Array, head: Array, spread: Array) -> dict[str, Array]:
-        """Heads on pseudo-labels and means of two classifiers, inductive. `head`, `spread`: log-probabilities."""
+    def two_steps(self, y: Array, head: Array, spread: Array, linear: Array) -> dict[str, Array]:
+        """Heads on pseudo-labels and means of two classifiers, inductive. The others: logits of three classifiers."""
         found = {f"logistic + {w} propagate": head + w * spread for w in (1, 2, 4)}
+        found |= {f"logistic + {w} linear": head + w * linear for w in (0.5, 1, 2)}
         scores = self.spread(y, False)
         scores = scores + volume_offsets(scores, UNIFORM)
         sure, guess = torch.from_numpy(scores).softmax(1).numpy().max(1), scores.argmax(1)
@@ -149,10 +149,6 @@ class Bench:
         pool = self.hidden[JUDGED:].numpy()
         model = classifier("logistic", folds=0).fit(pool, y, extra=(pool[rows], guess[rows], 0.1))
         found["logistic on the surest 300"] = np.log(model.predict_proba(self.hidden[:JUDGED].numpy()) + 1e-12)
-        found["linear on all, penalty 1"] = self.linear(guess, 1.0)[:JUDGED]
-        mixed = self.linear(guess, 0.1)
-        mixed = mixed + volume_offsets(mixed[JUDGED:], UNIFORM)
-        found["linear on all, uniform again"] = mixed[:JUDGED]
         return found
 
 
@@ -164,15 +160,16 @@ def drawn(bench: Bench, each: int, draw: int) -> Array:
     return y
 
 
-def one(bench: Bench, each: int, draw: int, mbo: bool) -> dict[str, float]:
+def one(bench: Bench, each: int, draw: int, more: bool) -> dict[str, float]:
     """Accuracy of every method on the judged rows."""
     y = drawn(bench, each, draw)
     found = {f"I {name}": scores for name, scores in bench.heads(y).items()}
-    found |= {f"T {name}": scores for name, scores in bench.propagated(y, True, mbo).items()}
+    found |= {f"T {name}": scores for name, scores in bench.propagated(y, True, more).items()}
     found |= {f"I {name}": scores for name, scores in bench.propagated(y, False, False).items()}
-    found |= {f"T {name}": scores for name, scores in bench.variations(y).items()}
-    spread = torch.from_numpy(found["I propagate, uniform"]).log_softmax(1).numpy()
-    found |= {f"I {name}": s for name, s in bench.two_steps(y, found["I logistic, plain"], spread).items()}
+    found |= {f"T {name}": scores for name, scores in bench.variations(y).items()} if more else {}
+    names = ("I logistic, plain", "I propagate, uniform", "I linear on propagate, estimated")
+    logits = [torch.from_numpy(found[name]).log_softmax(1).numpy() for name in names]
+    found |= {f"I {name}": scores for name, scores in bench.two_steps(y, *logits).items()}
     truth = bench.labels[:JUDGED].numpy()
     return {name: float((scores.argmax(1) == truth).mean()) for name, scores in found.items()}
 
@@ -217,25 +214,25 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120_000, help="length of the encoder's training")
     parser.add_argument("--work", type=Path, default=Path("runs/classifiers"), help="where the encoder is kept")
     parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--mbo", type=int, default=10, help="draws with PoissonMBO, which takes longest")
+    parser.add_argument("--more", type=int, default=3, help="draws that PoissonMBO and other graphs are tried on, too")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "classifiers.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     hidden, features, labels, seconds = learnt(options.images, options.work)
     bench = Bench(hidden, features, labels, Graphs(features))
-    table: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    table: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     facts: dict[str, Any] = {"images": options.images, "encoder_cpu_seconds": seconds, "published": PUBLISHED}
     for draw in range(options.draws):
         for each in EACH:
-            for name, accuracy in one(bench, each, draw, draw < options.mbo).items():
-                table[name][each].append(accuracy)
+            for name, accuracy in one(bench, each, draw, draw < options.more).items():
+                table[name][str(each)].append(accuracy)
         facts |= {"accuracy": table, "cpu_seconds": time.process_time(), "load_average": os.getloadavg()[0]}
         atomic_write(options.out, json.dumps(facts, indent=1) + "\n")  # a killed benchmark leaves what it has
         print(f"draw {draw}: {time.process_time():.0f} CPU s", flush=True)
     print(f"{'':36}" + "".join(f"{each:>14}" for each in EACH))
     for name, row in table.items():
-        cells = [f"{100 * np.mean(row[n]):.1f} ± {100 * np.std(row[n], ddof=1):.1f}" for n in EACH]
-        print(f"{name:36}" + "".join(f"{cell:>14}" for cell in cells))
+        cells = [f"{100 * np.mean(row[n]):.1f} ± {100 * np.std(row[n], ddof=1):.1f}" for n in map(str, EACH)]
+        print(f"{name:36}" + "".join(f"{cell:>14}" for cell in cells) + f"{len(row['1']):4} draws")
     facts["unbalanced"] = unbalanced(bench)
     for name, row in facts["unbalanced"].items():
         print(f"unbalanced: {name:36}" + "".join(f"{100 * np.mean(row[n]):14.1f}" for n in EACH[:3]))
