@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from augmint.classify import neighbour_graph
+from augmint.classify.linear import Squares
 from augmint.config import JudgeSettings, Settings, resolve
 from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
@@ -162,7 +164,10 @@ def test_extra_features_do_not_weaken_the_penalty() -> None:
     torch.testing.assert_close(alone.weight, twice.weight, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["encoder-smote", "encoder-mixup", "encoder-neighbours", "encoder-gaussian"])
+RIVALS = ["encoder-smote", "encoder-mixup", "encoder-neighbours", "encoder-gaussian", "encoder-propagate"]
+
+
+@pytest.mark.parametrize("name", RIVALS)
 def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
     """Three far classes, two labels each: every rival's head knows the others; held-out rows get no label."""
     g = torch.Generator().manual_seed(0)
@@ -179,11 +184,14 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
         settings=resolve(),
         mean=features.mean(0),
         scale=torch.ones(5),
+        graph=neighbour_graph(features),
+        squares=Squares.of(features),
     )
     split = protocol.Split("fold", 0, torch.arange(6), torch.arange(60, 90), 1)
     situation = Situation(material, split)
     allowed = situation.unlabelled
     assert not allowed[:6].any() and not allowed[60:].any() and allowed[6:60].all()
+    assert torch.equal(situation.decisions >= 0, pool < 60) and torch.equal(situation.decisions[:6], classes[:6])
     head: Any = arms.find(name)(situation)
     assert float((head.logits(features).argmax(1) == classes).float().mean()) > 0.95
 

@@ -4,6 +4,7 @@ import augmint as am
 
 run = am.run("photos/", labels_per_class=10)
 print(run.verdict)
+model = am.classifier("propagate").fit(features, y)     # scikit-learn's way; y: -1 = unlabelled
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from augmint.errors import AugmintError, Diverged, InputError, UsageError
 
 if TYPE_CHECKING:
     from augmint.api import Prediction, Run, run
+    from augmint.classify import classifier
 
 __version__ = "0.1.0"
-__all__ = ["AugmintError", "Diverged", "InputError", "Prediction", "Run", "UsageError", "run"]
+__all__ = ["AugmintError", "Diverged", "InputError", "Prediction", "Run", "UsageError", "classifier", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from augmint import api
 
         return getattr(api, name)
+    if name == "classifier":
+        from augmint.classify import classifier
+
+        return classifier
     raise AttributeError(f"module 'augmint' has no attribute {name!r}")

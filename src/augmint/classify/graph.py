@@ -30,11 +30,16 @@ def neighbour_graph(features: Tensor, k: int = 10) -> Graph:
     return graph_of(*nearest(unit, unit, min(k, len(unit) - 1), exclude_self=True))
 
 
+def neighbour_weights(distances: Tensor) -> Tensor:
+    """float64 [N, k]: exp(−4 d² / d_k²) of distances [N, k], nearest first."""
+    squared = distances.double().square()
+    return torch.exp(-4 * squared / squared[:, -1:].clamp_min(TINY))
+
+
 def graph_of(distances: Tensor, indices: Tensor) -> Graph:
     """The same from distances [N, k] and rows [N, k] that `nearest` found among unit vectors."""
     count, k = indices.shape
-    squared = distances.double().square()
-    weights = torch.exp(-4 * squared / squared[:, -1:].clamp_min(1e-12))
+    weights = neighbour_weights(distances)
     rows, shape = np.repeat(np.arange(count), k), (count, count)
     graph = sparse.csr_matrix((weights.flatten().numpy(), (rows, indices.flatten().numpy())), shape=shape)
     return ((graph + graph.T) / 2).tocsr()
@@ -59,17 +64,32 @@ def _solve(operator: Graph, right: Array, tolerance: float, most: int = 1000) ->
     return x
 
 
-def poisson_potential(graph: Graph, labels: Tensor, classes: int, damping: float = 1e-3) -> Array:
-    """u [N, K] with (L + damping · D) u = Σ_j (y_j − ȳ) δ_j and degree-weighted mean zero (their equation 2.4).
+def degrees(graph: Graph) -> Array:
+    """[N]: sum of the weights at each row, above zero."""
+    return np.asarray(np.maximum(np.asarray(graph.sum(1)).ravel(), TINY))
+
+
+def sources(labels: Tensor, classes: int, weights: Tensor | None = None) -> Array:
+    """[N, K]: w_j (y_j − ȳ) at labelled rows, zero elsewhere; ȳ is the weighted mean, so that all sum to zero."""
+    known = torch.nonzero(labels >= 0)[:, 0].numpy()
+    w = np.ones(len(known)) if weights is None else weights.double().numpy()[known]
+    one_hot = np.eye(classes)[labels[known].numpy()]
+    source = np.zeros((len(labels), classes))
+    source[known] = w[:, None] * (one_hot - np.average(one_hot, axis=0, weights=w))
+    return source
+
+
+def poisson_potential(
+    graph: Graph, labels: Tensor, classes: int, damping: float = 1e-3, weights: Tensor | None = None
+) -> Array:
+    """u [N, K] with (L + damping · D) u = Σ_j w_j (y_j − ȳ) δ_j and degree-weighted mean zero (their equation 2.4).
+
+    labels int64 [N], -1 = unlabelled; weights [N] of the labelled rows, default 1.
 
     The damping ends the underlying random walk after some thousand steps; it keeps parts of the graph that
     hold labels of one class only from a potential without bounds.
     """
-    known = torch.nonzero(labels >= 0)[:, 0].numpy()
-    degree = np.maximum(np.asarray(graph.sum(1)).ravel(), TINY)
-    one_hot = np.eye(classes)[labels[known].numpy()]
-    source = np.zeros((len(degree), classes))
-    source[known] = one_hot - one_hot.mean(0)
+    degree, source = degrees(graph), sources(labels, classes, weights)
     root = 1 / np.sqrt(degree)
     normalised = sparse.diags(root) @ graph @ sparse.diags(root)
     operator = (sparse.identity(len(degree)) * (1 + damping) - normalised).tocsr()
@@ -77,19 +97,26 @@ def poisson_potential(graph: Graph, labels: Tensor, classes: int, damping: float
     return np.asarray(potential - (degree[:, None] * potential).sum(0) / degree.sum())
 
 
+def propagated_scores(
+    graph: Graph, labels: Tensor, classes: int, damping: float = 1e-3, weights: Tensor | None = None
+) -> Array:
+    """float64 [N, K]: the potential, every class's part divided by how many labels (or weight) it has, in units of its
+    own spread: more labels must not mean more votes."""
+    potential = poisson_potential(graph, labels, classes, damping, weights)
+    known = labels >= 0
+    mass = torch.bincount(labels[known], None if weights is None else weights[known], minlength=classes).numpy()
+    potential = potential * (mass.mean() / np.maximum(mass, TINY))
+    return np.asarray(potential / (potential.std(0).mean() + TINY))
+
+
 def propagate(graph: Graph, labels: Tensor, classes: int) -> Tensor:
     """Class probabilities float32 [N, K] of every row; labelled rows keep their label.
 
-    The potential is ranked by class and turned into probabilities by a softmax whose scale is the spread
-    of the potential itself; use it to choose the surest rows, not as a calibrated probability.
+    A softmax of `propagated_scores`; use it to choose the surest rows, not as a calibrated probability.
     """
-    potential = poisson_potential(graph, labels, classes)
+    probabilities = torch.from_numpy(propagated_scores(graph, labels, classes)).float().softmax(1)
     known = torch.nonzero(labels >= 0)[:, 0]
-    counts = torch.bincount(labels[known], minlength=classes).numpy()
-    potential = potential * (counts.mean() / np.maximum(counts, 1))  # more labels must not mean more votes
-    spread = potential.std(0, keepdims=True).mean() + 1e-12
-    probabilities = torch.from_numpy(potential / spread).float().softmax(1)
-    probabilities[:, torch.from_numpy(counts == 0)] = 0.0
+    probabilities[:, torch.bincount(labels[known], minlength=classes) == 0] = 0.0
     probabilities = probabilities / probabilities.sum(1, keepdim=True)
     probabilities[known] = torch.nn.functional.one_hot(labels[known], classes).float()
     return probabilities

@@ -43,6 +43,14 @@ class ImageTable:
     parent: np.ndarray[Any, Any] | None = None
     name: str = "images"
 
+    @staticmethod
+    def of(images: Tensor, labels: Tensor, classes: tuple[str, ...]) -> "ImageTable":
+        """Images uint8 [N, C, H, W] of which no more is known than labels int64 [N]: training images, numbered."""
+        count = len(labels)
+        split, group, weight = torch.zeros(count, dtype=torch.int8), torch.full((count,), -1), torch.ones(count)
+        ids, paths = np.arange(count).astype(str), np.full(count, "")
+        return ImageTable(images, labels, ids, split, group, weight, classes, paths)
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -72,6 +72,11 @@ def encoder(situation: Situation) -> Model:
     return _head(situation, None)
 
 
+def encoder_propagate(situation: Situation) -> Model:
+    """Least squares on the encoder's features, from what propagation decides for the whole pool."""
+    return situation.material.squares.fit(situation.decisions, situation.classes)
+
+
 def encoder_gaussian(situation: Situation) -> Model:
     """The same with features drawn from one Gaussian a class, covariance shared."""
     own = situation.material.hidden[situation.rows], situation.labels

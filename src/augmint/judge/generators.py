@@ -93,20 +93,10 @@ def _examiner(situation: Situation, encoder: Encoder) -> Examiner:
         return situation.judge.logits(images).argmax(1)
 
     def train(images: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
-        count = len(labels)
-        table = ImageTable(
-            images,
-            labels,
-            m.pool_table.ids[:0],
-            torch.zeros(count, dtype=torch.int8),
-            labels,
-            torch.ones(count),
-            m.table.classes,
-            m.pool_table.paths[:0],
-        )
+        table = ImageTable.of(images, labels, m.table.classes)
         model = fit_scratch(
             table,
-            torch.arange(count),
+            torch.arange(len(labels)),
             labels,
             policy("weak"),
             m.settings.classify,

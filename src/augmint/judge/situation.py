@@ -14,7 +14,9 @@ from torch import Tensor
 
 from augmint.augment import Augment, policy
 from augmint.classify import Extra, ScratchClassifier, fit_scratch, propagate, surest
-from augmint.classify.graph import Graph
+from augmint.classify.graph import Graph, propagated_scores
+from augmint.classify.linear import Squares
+from augmint.classify.volume import estimated_prior, volume_offsets
 from augmint.config import Settings
 from augmint.data.table import UNLABELLED, ImageTable
 from augmint.errors import UsageError
@@ -59,6 +61,11 @@ class Material:
         """Standard deviation of the pool's hidden vectors [D]."""
         return self.hidden.std(0).clamp_min(1e-6)
 
+    @cached_property
+    def squares(self) -> Squares:
+        """Least squares on the pool's hidden vectors, for any decisions about its rows."""
+        return Squares.of(self.hidden)
+
 
 @dataclass(eq=False)
 class Situation:
@@ -82,12 +89,28 @@ class Situation:
         """Their labels: the only ones that this class reads."""
         return self.material.table.labels[self.split.train]
 
+    @property
+    def known(self) -> Tensor:
+        """int64 [P]: the labels, -1 = unlabelled."""
+        known = torch.full((len(self.material.pool),), UNLABELLED)
+        known[self.rows] = self.labels
+        return known
+
+    @cached_property
+    def decisions(self) -> Tensor:
+        """int64 [P]: the class of every row by propagation, the volumes of the classes kept half-way to equal ones.
+        Labelled rows keep theirs, held-out rows have none (-1)."""
+        present = torch.unique(self.labels)  # a class without labels gets no rows
+        scores = propagated_scores(self.material.graph, self.known, self.classes)[:, present.numpy()]
+        scores = scores + volume_offsets(scores, estimated_prior(scores))
+        decided = torch.where(self.unlabelled, present[torch.from_numpy(scores.argmax(1))], UNLABELLED)
+        decided[self.rows] = self.labels
+        return decided
+
     @cached_property
     def pseudo(self) -> tuple[Tensor, Tensor]:
         """The surest unlabelled rows of each class and their propagated labels; held-out rows stay out."""
-        known = torch.full((len(self.material.pool),), UNLABELLED)
-        known[self.rows] = self.labels
-        probabilities = propagate(self.material.graph, known, self.classes)
+        probabilities = propagate(self.material.graph, self.known, self.classes)
         return surest(probabilities, self.unlabelled, self.material.settings.mint.parents_per_class)
 
     @property

@@ -23,10 +23,14 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) ->
     return float(gaps.abs().sum() / max(len(labels), 1))
 
 
-def best_temperature(logits: Tensor, labels: Tensor) -> float:
+def best_temperature(logits: Tensor, labels: Tensor, smooth: bool = False) -> float:
     """The temperature that calibrates (Guo et al., ICML 2017): the least negative log-likelihood of held-out logits
-    [N, K] under labels int64 [N], searched on a grid from 0.05 to 20."""
+    [N, K] under labels int64 [N], searched on a grid from 0.05 to 20.
+
+    `smooth`: as if every label were wrong once in N + 2, as Platt (1999) does, so that a handful of rows that are all
+    right do not promise certainty.
+    """
     grid = torch.logspace(math.log10(0.05), math.log10(20), 121, dtype=torch.float64)
-    x = logits.double()
-    losses = torch.stack([torch.nn.functional.cross_entropy(x / t, labels) for t in grid])
+    x, doubt = logits.double(), 1 / (len(labels) + 2) if smooth else 0.0
+    losses = torch.stack([torch.nn.functional.cross_entropy(x / t, labels, label_smoothing=doubt) for t in grid])
     return float(grid[losses.argmin()])

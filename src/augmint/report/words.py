@@ -14,6 +14,7 @@ ARMS = {
     "scratch-pseudo": "+ pseudo-labelled real images",
     "scratch-minted": "+ minted images",
     "encoder": "encoder only",
+    "encoder-propagate": "+ propagated labels",
     "encoder-gaussian": "+ Gaussian features",
     "encoder-smote": "+ SMOTE features",
     "encoder-mixup": "+ mixed features",

@@ -1,0 +1,251 @@
+"""Classifiers by name: scikit-learn's contract, -1 for unlabelled, minted samples, calibration."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.utils.estimator_checks import check_estimator
+
+import augmint as am
+from augmint.classify.classifiers import classifier, names
+from augmint.classify.linear import Squares
+from augmint.config import ClassifySettings
+from augmint.errors import InputError, UsageError
+from augmint.measure.calibration import best_temperature, expected_calibration_error
+
+STATUSES = ("passed", "failed", "xfail", "skipped")
+FEATURES = ("logistic", "propagate", "prototype", "pseudo")
+NOT_EXPECTED_TO_PASS = {
+    "check_classifiers_classes": "one of its cases has the classes -1 and 1; here -1 means unlabelled",
+}
+SKIPPED_BY_SCIKIT_LEARN = {
+    "check_array_api_input": "wants SCIPY_ARRAY_API set before scipy is imported; we take and return numpy",
+    "check_classifier_data_not_an_array": "its last part wants pandas, which we do not need; the parts before it ran",
+}
+Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+
+def blobs(count: int = 240, spread: float = 2.0) -> Arrays:
+    x, y = make_blobs(count, 6, centers=3, cluster_std=spread, random_state=0)
+    return x.astype(np.float32), y
+
+
+def few(y: np.ndarray[Any, Any], each: int = 4) -> np.ndarray[Any, Any]:
+    """All but the first `each` labels of a class hidden."""
+    known = np.full_like(y, -1)
+    for c in np.unique(y):
+        known[np.flatnonzero(y == c)[:each]] = c
+    return known
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.EstimatorCheckFailedWarning")
+@pytest.mark.parametrize("name", FEATURES)
+def test_scikit_learn_contract(name: str) -> None:
+    found = check_estimator(classifier(name), expected_failed_checks=NOT_EXPECTED_TO_PASS, on_fail=None, on_skip=None)
+    by = {status: {r["check_name"]: r["exception"] for r in found if r["status"] == status} for status in STATUSES}
+    assert len(by["passed"]) > 40
+    assert not by["failed"]
+    assert set(by["xfail"]) == set(NOT_EXPECTED_TO_PASS)
+    assert set(by["skipped"]) <= set(SKIPPED_BY_SCIKIT_LEARN)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_the_failed_check_fails_only_because_minus_one_is_unlabelled(name: str) -> None:
+    """With other names for the same classes that check's case works."""
+    x, y = blobs(60)
+    signs = np.where(y == 0, -1, 1)
+    other = np.where(y == 0, -2, 1)
+    assert classifier(name).fit(x, signs).classes_.tolist() == [1]
+    assert classifier(name).fit(x, other).classes_.tolist() == [-2, 1]
+
+
+def test_found_by_name_from_python() -> None:
+    assert {*FEATURES, "scratch"} <= set(names())
+    assert am.classifier("propagate", k=5).get_params()["k"] == 5
+    with pytest.raises(UsageError, match=r"choose one of .*propagate"):
+        classifier("no-such")
+    with pytest.raises(UsageError, match=r"'q'; it has .*prior"):
+        classifier("propagate", q=1)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_few_labels_among_many_rows(name: str) -> None:
+    x, y = blobs()
+    new, truth = x[200:], y[200:]
+    model = classifier(name).fit(x[:200], few(y[:200]))
+    assert model.score(new, truth) > 0.85
+    probabilities = model.predict_proba(new)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    np.testing.assert_array_equal(model.predict(new), model.classes_[probabilities.argmax(1)])
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_without_labels_or_with_strange_extra_an_error_says_what_to_do(name: str) -> None:
+    x, y = blobs(40)
+    with pytest.raises(InputError, match="label at least one"):
+        classifier(name).fit(x, np.full(40, -1))
+    with pytest.raises(InputError, match="those are 0, 1, 2"):
+        classifier(name).fit(x, y, extra=(x[:2], [0, 7], None))
+    with pytest.raises(ValueError, match="features"):
+        classifier(name).fit(x, y, extra=(x[:2, :3], [0, 1], None))
+
+
+# --- minted samples -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_minted_samples_count_by_their_weight(name: str) -> None:
+    """Minted rows that name another class win at a large weight and do next to nothing at a tiny one."""
+    x, y = blobs(spread=0.5)
+    known = few(y[:200], 5)
+    made = x[:200][known >= 0] + np.float32(0.01), (known[known >= 0] + 1) % 3
+    plain = classifier(name).fit(x[:200], known)
+    tiny = classifier(name).fit(x[:200], known, extra=(*made, 1e-6))
+    large = classifier(name).fit(x[:200], known, extra=(*made, 1e3))
+    assert plain.score(x[200:], y[200:]) > 0.9 and large.score(x[200:], y[200:]) < 0.5
+    assert np.mean(tiny.predict(x[200:]) == plain.predict(x[200:])) > 0.9
+
+
+def test_minted_samples_without_a_weight_count_as_much_as_all_labels() -> None:
+    x, y = blobs(60)
+    made, labels = x[:30] + np.float32(0.5), y[:30]
+    a = classifier("prototype").fit(x, y, extra=(made, labels, None))
+    b = classifier("prototype").fit(x, y, extra=(made, labels, np.full(30, 2.0)))
+    np.testing.assert_allclose(a.predict_proba(x), b.predict_proba(x))
+
+
+def test_minted_samples_are_not_transduced() -> None:
+    x, y = blobs(60)
+    model = classifier("propagate").fit(x, few(y), extra=(x[:9], y[:9], None))
+    assert len(model.transduction_) == 60 == len(model.label_distributions_)
+
+
+# --- oracles ------------------------------------------------------------------------------------------
+
+
+def test_logistic_equals_scikit_learn_on_the_labelled_rows() -> None:
+    x, y = blobs(spread=5.0)
+    known = few(y, 12)
+    rows, z = known >= 0, (x - x.mean(0)) / x.std(0, ddof=1)
+    want = LogisticRegression(C=0.1, max_iter=1000, tol=1e-6).fit(z[rows], y[rows]).predict_proba(z)
+    got = classifier("logistic", folds=0).fit(x, known).predict_proba(x)
+    np.testing.assert_allclose(got, want, atol=2e-3)
+
+
+def test_prototype_is_the_nearest_mean_direction() -> None:
+    x, y = blobs(spread=5.0)
+    known = few(y)
+    unit = (x - x.mean(0)) / np.linalg.norm(x - x.mean(0), axis=1, keepdims=True)
+    means = np.stack([unit[known == c].mean(0) for c in range(3)])
+    cosine = 10 * cosine_similarity(x - x.mean(0), means)
+    got = classifier("prototype", folds=0).fit(x, known).predict_proba(x)
+    np.testing.assert_allclose(got, np.exp(cosine) / np.exp(cosine).sum(1, keepdims=True), atol=1e-5)
+
+
+def test_least_squares_equal_scikit_learn_ridge() -> None:
+    x, y = blobs(spread=5.0)
+    head = Squares.of(am_tensor(x), penalty=0.3).fit(am_tensor(y), 3)
+    z = (x - x.mean(0)) / x.std(0, ddof=1)
+    want = Ridge(alpha=0.3 * len(x)).fit(z, np.eye(3)[y]).predict(z)
+    np.testing.assert_allclose(head.logits(am_tensor(x)).numpy() / 10, want, atol=1e-5)
+    y[:20] = -1  # say nothing: as if their targets were the mean of the others'
+    target = np.where(y[:, None] >= 0, np.eye(3)[y], np.eye(3)[y[20:]].mean(0))
+    want = Ridge(alpha=0.3 * len(x)).fit(z, target).predict(z)
+    head = Squares.of(am_tensor(x), penalty=0.3).fit(am_tensor(y), 3)
+    np.testing.assert_allclose(head.logits(am_tensor(x)).numpy() / 10, want, atol=1e-5)
+
+
+def test_pseudo_learns_from_what_propagation_decided() -> None:
+    x, y = blobs(spread=3.0)
+    known = few(y)
+    graph = classifier("propagate", prior="estimated", folds=0).fit(x, known)
+    want = Squares.of(am_tensor(x)).fit(am_tensor(graph.transduction_), 3).logits(am_tensor(x)).argmax(1)
+    np.testing.assert_array_equal(classifier("pseudo", whiten=None, folds=0).fit(x, known).predict(x), want)
+
+
+# --- calibration --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_calibrated_probabilities_mean_more_than_raw_ones(name: str) -> None:
+    x, y = blobs(900, spread=6.0)
+    known = few(y[:500], 60)
+    error = {}
+    for folds in (0, 3):
+        model = classifier(name, folds=folds).fit(x[:500], known)
+        error[folds] = expected_calibration_error(*map(am_tensor, (model.predict_proba(x[500:]), y[500:])))
+    assert error[3] < error[0] + 0.02 and error[3] < 0.1
+
+
+def am_tensor(values: np.ndarray[Any, Any]) -> Any:
+    import torch
+
+    return torch.from_numpy(np.asarray(values))
+
+
+def test_a_class_with_one_label_cannot_be_held_out() -> None:
+    x, y = blobs(60)
+    assert classifier("logistic").fit(x, few(y, 1)).temperature_ == 1.0
+    assert classifier("logistic").fit(x, few(y, 6)).temperature_ != 1.0
+
+
+def test_a_handful_of_right_answers_is_no_certainty() -> None:
+    """Smoothed by Platt's rule the best temperature has a closed form where all scores are alike."""
+    logits, labels = am_tensor(np.tile([4.0, 0.0], (8, 1))), am_tensor(np.zeros(8, np.int64))
+    assert best_temperature(logits, labels) == pytest.approx(0.05)
+    right = 1 - 0.1 / 2  # one doubt in ten, spread over two classes
+    assert best_temperature(logits, labels, smooth=True) == pytest.approx(4 / np.log(right / (1 - right)), rel=0.03)
+
+
+# --- images -------------------------------------------------------------------------------------------
+
+SHORT = ClassifySettings(width=8, images=640, batch=16)
+
+
+def bright_and_dark(count: int = 80) -> Arrays:
+    """Class 0: the left half is bright; class 1: the right half."""
+    images = np.random.default_rng(0).integers(0, 90, (count, 1, 12, 12), dtype=np.uint8)
+    labels = np.arange(count) % 2
+    images[labels == 0, :, :, :6] += 120
+    images[labels == 1, :, :, 6:] += 120
+    return images, labels
+
+
+def scratch(**options: Any) -> Any:
+    return classifier("scratch", policy="none", settings=SHORT, device="cpu", **options)
+
+
+def test_check_estimator_does_not_apply_to_images() -> None:
+    """It gives tables of numbers [N, D] to every estimator; `scratch` reads images [N, C, H, W] alone and says so."""
+    with pytest.raises(InputError, match=r"reads images, uint8 \[N, C, H, W\]"):
+        check_estimator(scratch())
+
+
+def test_scratch_keeps_the_contract_on_images() -> None:
+    x, y = bright_and_dark()
+    known = np.where(np.arange(80) < 20, y, -1)
+    model = scratch(folds=2)
+    again = clone(model)
+    assert model.fit(x, np.array(["left", "right"])[y]) is model and model.classes_.tolist() == ["left", "right"]
+    again.fit(x, known)
+    probabilities = again.predict_proba(x[20:])
+    assert probabilities.shape == (60, 2) and again.temperature_ != 1.0
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert again.score(x[20:], y[20:]) > 0.95
+    np.testing.assert_array_equal(clone(again).fit(x, known).predict_proba(x[:5]), again.predict_proba(x[:5]))
+    with pytest.raises(InputError, match="load them at that size"):
+        again.predict(x[:, :, :8, :8])
+
+
+def test_scratch_takes_minted_images_by_weight() -> None:
+    x, y = bright_and_dark()
+    known = np.where(np.arange(80) < 20, y, -1)
+    options = {"settings": SHORT.model_copy(update={"fade": 1.0})}
+    fits = {
+        w: clone(scratch()).set_params(**options).fit(x, known, extra=(x[20:60], 1 - y[20:60], w)) for w in (0.0, 50.0)
+    }
+    assert fits[0.0].score(x[60:], y[60:]) > 0.9 > 0.2 > fits[50.0].score(x[60:], y[60:])
