@@ -200,6 +200,7 @@ class JudgeSettings(Strict):
         "scratch-pseudo",
         "scratch-minted",
         "encoder",
+        "encoder-propagate",
         "encoder-gaussian",
         "encoder-minted",
     )
