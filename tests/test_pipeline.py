@@ -69,7 +69,7 @@ def test_a_run_leaves_what_it_promises(run: am.Run) -> None:
         assert (run.folder / name).stat().st_size > 0, name
     trials = pq.read_table(run.folder / "trials.parquet").to_pylist()
     roles = [t["role"] for t in trials]
-    assert (roles.count("draw"), roles.count("select"), roles.count("final")) == (16, 16, 1)
+    assert (roles.count("draw"), roles.count("select"), roles.count("final")) == (18, 18, 1)
     assert all(0 <= t["accuracy"] <= 1 and t["n_train"] in (50, 25) for t in trials)
     assert {t["arm"] for t in trials if t["role"] == "draw"} == {row["arm"] for row in run.facts["arms"]}
 
@@ -154,7 +154,7 @@ def test_a_folder_without_test_split_is_cross_validated(photos: Path, tmp_path: 
     out = augmint("run", photos, "--preset", "tiny", "--out", tmp_path / "r", "--json", *on_disk)
     facts = json.loads(out.stdout)
     trials = pq.read_table(tmp_path / "r" / "trials.parquet").to_pylist()
-    assert {t["role"] for t in trials} == {"fold"} and len(trials) == 16
+    assert {t["role"] for t in trials} == {"fold"} and len(trials) == 18
     assert all(t["n_train"] + t["n_test"] == 18 for t in trials)
     assert {row["name"] for row in facts["data"]["classes"]} == {"zero", "one", "two"}
     final = json.loads((tmp_path / "r" / "final" / "final.json").read_text())

@@ -10,7 +10,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from augmint.represent import train as room
 from augmint.represent import train_encoder
 from augmint.represent.watch import moments, stratified, watcher
-from augmint.represent.whitening import Whitening
 from augmint.train import Compute, RunDir
 from test_represent_train import SMALL, patterns, weights
 
@@ -45,9 +44,9 @@ def test_a_stratified_sample_takes_every_class_in_turn():
 def test_the_number_is_scikit_learns():
     table = patterns()
     encoder = train_encoder(table, SMALL.model_copy(update={"images": 64}), CPU, seed=0)
-    watch = watcher(table, POOL, FEW, VAL, SMALL, seed=0)
+    watch = watcher(table, FEW, VAL, SMALL, seed=0)
     hidden = encoder.hidden(table)
-    features = Whitening.fit(hidden[POOL], SMALL.whiten)(hidden).numpy()  # 256 images may be looked at: all are
+    features = hidden.numpy()
     judge = KNeighborsClassifier(5).fit(features[FEW], table.labels[FEW])
     assert watch(encoder)["knn"] == pytest.approx(judge.score(features[VAL], table.labels[VAL]), abs=1e-6)
 
@@ -55,9 +54,9 @@ def test_the_number_is_scikit_learns():
 def test_without_a_validation_slice_the_few_judge_each_other():
     table = patterns()
     encoder = train_encoder(table, SMALL.model_copy(update={"images": 64}), CPU, seed=0)
-    found = watcher(table, POOL, FEW, VAL[:0], SMALL, seed=0)(encoder)["knn"]
+    found = watcher(table, FEW, VAL[:0], SMALL, seed=0)(encoder)["knn"]
     hidden = encoder.hidden(table)
-    x, y = Whitening.fit(hidden[POOL], SMALL.whiten)(hidden).numpy()[FEW], table.labels[FEW].numpy()
+    x, y = hidden.numpy()[FEW], table.labels[FEW].numpy()
     rows = np.arange(len(x))
     right = [KNeighborsClassifier(5).fit(x[rows != i], y[rows != i]).predict(x[i : i + 1])[0] == y[i] for i in rows]
     assert found == pytest.approx(np.mean(right), abs=1e-6)
@@ -65,8 +64,8 @@ def test_without_a_validation_slice_the_few_judge_each_other():
 
 def test_no_labels_or_one_class_is_nothing_to_watch():
     table = patterns()
-    assert watcher(table, POOL, POOL[:0], VAL, SMALL, seed=0) is None
-    assert watcher(table, POOL, FEW[table.labels[FEW] == 1], VAL, SMALL, seed=0) is None
+    assert watcher(table, POOL[:0], VAL, SMALL, seed=0) is None
+    assert watcher(table, FEW[table.labels[FEW] == 1], VAL, SMALL, seed=0) is None
 
 
 @pytest.mark.parametrize("method", ["simclr", "byol"])
@@ -76,7 +75,7 @@ def test_the_training_is_bit_for_bit_the_same_with_and_without(tmp_path, monkeyp
     settings, table = SMALL.model_copy(update={"method": method}), patterns()
     blind = train_encoder(table, settings, CPU, seed=5)
     with RunDir.open(tmp_path / "run", {"a": 1}) as run:
-        watch = watcher(table, POOL, FEW, VAL, settings, seed=5)
+        watch = watcher(table, FEW, VAL, settings, seed=5)
         seen = train_encoder(table, settings, CPU, seed=5, stage=run.stage("represent", {"b": 1}, 5), watch=watch)
     first, second = weights(blind), weights(seen)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

@@ -92,7 +92,7 @@ class Stages:
         """What tells meanwhile how good the encoder is; the helping processes of a torchrun have nothing to log."""
         shown, seed = self.shown, self.settings.seed
         there = self.run_dir.writes
-        return watcher(self.table, shown.pool, shown.few, shown.val, self._represent, seed) if there else None
+        return watcher(self.table, shown.few, shown.val, self._represent, seed) if there else None
 
     @cached_property
     def hidden(self) -> Tensor:

@@ -58,7 +58,7 @@ def explain(encoder: Encoder, shown: Shown, hidden: Vectors, folder: Path, seen:
         "images_per_second": seen / max(encoder.seconds, 1e-3),
         "size": encoder.network.features,
         **health(encoder, shown),
-        **worth(encoder, shown, hidden),
+        **worth(shown, hidden),
         "map": _map(folder / "map.parquet", shown, places, some, seed),
     }
     atomic_write(folder / "summary.json", json.dumps(facts, indent=1))
@@ -73,16 +73,16 @@ def health(encoder: Encoder, shown: Shown) -> dict[str, Any]:
     return {"spread": spread, "rank": rank, "collapsed": collapsed(spread, rank, hidden.shape[1]) is not None}
 
 
-def worth(encoder: Encoder, shown: Shown, hidden: Vectors) -> dict[str, Any]:
-    """'labels', and with two classes among them 'knn', by whitened features, 'linear', on plain ones (0 … 1), 'judged'
-    images, 'judge' (val or labels)."""
+def worth(shown: Shown, hidden: Vectors) -> dict[str, Any]:
+    """'labels', and with two classes among them 'knn', 'linear' (0 … 1, both on plain vectors, which suit few labels),
+    'judged' images, 'judge' (val or labels)."""
     few, val, known = shown.few, shown.val, shown.table.labels
     if len(torch.unique(known[few])) < 2:
         return {"labels": len(few)}
-    bank, queries, whitened = hidden(few), hidden(val), encoder.whitening
     if not len(val):
-        return {"labels": len(few), **probe(whitened(bank), known[few]), "judge": "labels"}
-    found = probe(whitened(bank), known[few], whitened(queries), known[val])
+        return {"labels": len(few), **probe(hidden(few), known[few]), "judge": "labels"}
+    bank, queries = hidden(few), hidden(val)
+    found = probe(bank, known[few], queries, known[val])
     linear = linear_probe(bank, known[few], queries, known[val])
     return {"labels": len(few), **found, "linear": linear, "judge": "val"}
 

@@ -1,6 +1,6 @@
 """How good the encoder is while it learns: nearest neighbours on the few labels, at ten moments of the training.
 
-    watch = watcher(table, pool, few, val, settings.represent, seed=0)    # rows of the table; None without labels
+    watch = watcher(table, few, val, settings.represent, seed=0)    # rows of the table; None without labels
     train_encoder(pool_table, settings.represent, compute, seed=0, stage=stage, watch=watch)
 
 Labels stay here: the training hands its encoder over and gets numbers to log. It goes on bit for bit as without.
@@ -16,7 +16,6 @@ from augmint.config import RepresentSettings
 from augmint.data.table import ImageTable
 from augmint.represent.encoder import Encoder
 from augmint.represent.probing import probe
-from augmint.represent.whitening import Whitening
 from augmint.seeding import permutation
 
 Watch = Callable[[Encoder], dict[str, float]]
@@ -41,30 +40,24 @@ def stratified(labels: Tensor, limit: int, *parts: object) -> Tensor:
     return by_class[torch.sort(turn, stable=True).indices[:limit]].sort().values
 
 
-def watcher(
-    table: ImageTable, pool: Tensor, few: Tensor, val: Tensor, settings: RepresentSettings, seed: int
-) -> Watch | None:
+def watcher(table: ImageTable, few: Tensor, val: Tensor, settings: RepresentSettings, seed: int) -> Watch | None:
     """What answers {"knn": share of right classes, 0 … 1} for an encoder. None if `few` are not of two classes.
 
     `few` (labelled rows of the pool) vote; `val` (labelled rows outside it) are judged, without any the few judge each
-    other. Features are whitened by images of the pool, as the finished encoder's are.
+    other. Neighbours by plain vectors: whitened ones need many labels.
     """
     if len(torch.unique(table.labels[few])) < 2:
         return None
     budget = min(max(settings.images // SHARE, FEWEST), MOST)
     few = few[stratified(table.labels[few], budget // 4, seed, "watch/few")]
     val = val[stratified(table.labels[val], budget // 2, seed, "watch/val")]
-    some = pool[permutation(len(pool), seed, "watch/pool")[: budget - len(few) - len(val)]]
-    images, parts = table.gather(torch.cat([some, few, val])), [len(some), len(few), len(val)]
+    images, parts = table.gather(torch.cat([few, val])), [len(few), len(val)]
 
     def watch(encoder: Encoder) -> dict[str, float]:
         hidden = encoder.hidden(images)
         if not bool(torch.isfinite(hidden).all()):
             return {}  # the training itself finds out, and says why
-        rest, bank, queries = torch.split(hidden, parts)
-        size = hidden.shape[1]
-        whitening = Whitening.none(size) if settings.whiten is None else Whitening.fit(rest, settings.whiten)
-        found = probe(whitening(bank), table.labels[few], whitening(queries), table.labels[val])
-        return {"knn": found["knn"]}
+        bank, queries = torch.split(hidden, parts)
+        return {"knn": probe(bank, table.labels[few], queries, table.labels[val])["knn"]}
 
     return watch
