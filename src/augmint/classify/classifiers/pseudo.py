@@ -31,7 +31,7 @@ class Pseudo(FewLabels):
         k: int = 10,
         damping: float = 1e-3,
         prior: Prior = "estimated",
-        whiten: float | None = 0.3,
+        whiten: float | None = 0.1,
         folds: int = 3,
     ) -> None:
         self.penalty = penalty
@@ -44,10 +44,10 @@ class Pseudo(FewLabels):
     def _learn(self, task: Task) -> None:
         real = task.x[: task.real]
         features = task.x if self.whiten is None else Whitening.fit(real, self.whiten)(task.x)
-        self._graph = Propagate(self.k, self.damping, self.prior, folds=0)
-        self._graph._learn(replace(task, x=features))
+        self._propagation = Propagate(self.k, self.damping, self.prior, folds=0)
+        self._propagation._learn(replace(task, x=features))
         self._squares = Squares.of(real, self.penalty)
-        self._head = self._taught(task, self._graph._nodes)
+        self._head = self._taught(task, self._propagation._nodes)
 
     def _taught(self, task: Task, scores: Tensor) -> LogisticHead:
         decisions = scores[: task.real].argmax(1)
@@ -56,7 +56,7 @@ class Pseudo(FewLabels):
 
     def _held_out(self, task: Task, rows: Tensor) -> Tensor:
         rest = task.without(rows)
-        return self._taught(rest, self._graph._spread(rest)[0]).logits(task.x[rows])
+        return self._taught(rest, self._propagation._spread(rest)[0]).logits(task.x[rows])
 
     def _scores(self, x: Tensor) -> Tensor:
         return self._head.logits(x)
