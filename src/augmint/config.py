@@ -58,7 +58,7 @@ class RepresentSettings(Strict):
     views: str = "usual"  # usual: gentle if grey, mild simclr in colour; name of a policy; auto (experimental): search
     search: Fraction = 0.2  # share of the images that `views: auto` may spend on choosing
     view_options: dict[str, dict[str, Any]] = {"gentle": {"turn": 0.0, "noise": 0.1}}  # of policies, by name
-    images: Positive = 450_000
+    images: Positive = 420_000
     batch: Positive = 256
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: NonNegative = 2e-3
@@ -128,7 +128,7 @@ class FeatureGeneratorSettings(Strict):
     clusters: Positive = 20
     noise: Positive = 128
     hidden: Positive = 512
-    images: Positive = 400_000
+    images: Positive = 250_000
     batch: Positive = 256
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "relativistic"
     lambda_: NonNegative = 1.0
@@ -243,7 +243,7 @@ def demo() -> Tree:
     """scikit-learn's digits in under 3 minutes on 2 cores."""
     return {
         "represent": {"width": 32, "images": 90_000, "view_options": {"gentle": {"turn": 10.0, "noise": 0.05}}},
-        "generate": {"image": {"images": 60_000}, "feature": {"images": 100_000}},
+        "generate": {"image": {"images": 60_000}, "feature": {"images": 60_000}},
         "classify": {"images": 12_800, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},
         "measure": {"images": 60_000},

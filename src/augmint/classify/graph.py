@@ -114,7 +114,12 @@ def propagate(graph: Graph, labels: Tensor, classes: int) -> Tensor:
 
     A softmax of `propagated_scores`; use it to choose the surest rows, not as a calibrated probability.
     """
-    probabilities = torch.from_numpy(propagated_scores(graph, labels, classes)).float().softmax(1)
+    return probabilities_of(propagated_scores(graph, labels, classes), labels)
+
+
+def probabilities_of(scores: Array, labels: Tensor) -> Tensor:
+    """The same from the scores [N, K]."""
+    probabilities, classes = torch.from_numpy(scores).float().softmax(1), scores.shape[1]
     known = torch.nonzero(labels >= 0)[:, 0]
     probabilities[:, torch.bincount(labels[known], minlength=classes) == 0] = 0.0
     probabilities = probabilities / probabilities.sum(1, keepdim=True)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from augmint.augment import Augment, policy
-from augmint.classify import Extra, ScratchClassifier, fit_scratch, propagate, surest
-from augmint.classify.graph import Graph, propagated_scores
+from augmint.classify import Extra, ScratchClassifier, fit_scratch, surest
+from augmint.classify.graph import Array, Graph, probabilities_of, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.classify.volume import estimated_prior, volume_offsets
 from augmint.config import Settings
@@ -97,11 +97,16 @@ class Situation:
         return known
 
     @cached_property
+    def scores(self) -> Array:
+        """float64 [P, K]: what the labels propagate to every row."""
+        return propagated_scores(self.material.graph, self.known, self.classes)
+
+    @cached_property
     def decisions(self) -> Tensor:
         """int64 [P]: the class of every row by propagation, the volumes of the classes kept half-way to equal ones.
         Labelled rows keep theirs, held-out rows have none (-1)."""
         present = torch.unique(self.labels)  # a class without labels gets no rows
-        scores = propagated_scores(self.material.graph, self.known, self.classes)[:, present.numpy()]
+        scores = self.scores[:, present.numpy()]
         scores = scores + volume_offsets(scores, estimated_prior(scores))
         decided = torch.where(self.unlabelled, present[torch.from_numpy(scores.argmax(1))], UNLABELLED)
         decided[self.rows] = self.labels
@@ -110,7 +115,7 @@ class Situation:
     @cached_property
     def pseudo(self) -> tuple[Tensor, Tensor]:
         """The surest unlabelled rows of each class and their propagated labels; held-out rows stay out."""
-        probabilities = propagate(self.material.graph, self.known, self.classes)
+        probabilities = probabilities_of(self.scores, self.known)
         return surest(probabilities, self.unlabelled, self.material.settings.mint.parents_per_class)
 
     @property

@@ -2,8 +2,8 @@
 
     over_cores(train_split, splits, workers=cores(), tell=task.update)
 
-Workers are forked, so the images are shared and nothing is loaded twice. Every worker computes with one
-thread: the result does not depend on how many workers there are.
+Workers are forked, so the images are shared and nothing is loaded twice. Every worker computes with one thread, NumPy's
+and SciPy's libraries too: the result does not depend on how many workers there are, and none waits for another's core.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from augmint.errors import InputError
 
@@ -25,6 +26,7 @@ PDEATHSIG = 1  # Linux: prctl option
 
 def _start() -> None:
     torch.set_num_threads(1)
+    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
     if sys.platform.startswith("linux"):  # a worker must not outlive a killed parent: it would hold the run's lock
         ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL)
@@ -39,9 +41,10 @@ def _alone(work: Callable[[Any], None], items: Sequence[Any], tell: Callable[[],
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for item in items:
-            work(item)
-            tell()
+        with threadpool_limits(1):
+            for item in items:
+                work(item)
+                tell()
     finally:
         torch.set_num_threads(threads)
 
