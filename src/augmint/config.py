@@ -58,7 +58,7 @@ class RepresentSettings(Strict):
     views: str = "usual"  # usual: gentle if grey, mild simclr in colour; name of a policy; auto (experimental): search
     search: Fraction = 0.2  # share of the images that `views: auto` may spend on choosing
     view_options: dict[str, dict[str, Any]] = {"gentle": {"turn": 0.0, "noise": 0.1}}  # of policies, by name
-    images: Positive = 420_000
+    images: Positive = 320_000
     batch: Positive = 256
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: NonNegative = 2e-3
