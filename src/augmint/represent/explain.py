@@ -1,6 +1,6 @@
 """What an encoder has learnt, in numbers and in files of RUN/represent/.
 
-    sheet = explain(encoder, Shown(table, pool, few, val), hidden, folder, seen=450_000, seed=0)
+    sheet = explain(encoder, Shown(table, pool, few, val), hidden, folder, seen=320_000, seed=0)
 
     embeddings.parquet    the features of all images that may be shown
     map.parquet           up to 2,000 of them in two dimensions
