@@ -55,8 +55,7 @@ class Joint(nn.Module):
         if self.decoder is not None:
             read, seen = out["features"], views[0]
             if not self.weight:  # it learns well enough from a part, and takes a tenth of the time from all
-                some = -(-len(seen) // QUARTER)
-                read, seen = read[:some].detach(), seen[:some]
+                read, seen = read[::QUARTER].detach(), seen[::QUARTER]  # the same rows in one process and in two
             errors = F.mse_loss(self.decoder(read), seen, reduction="none").flatten(1).mean(1)
             error = parallel.gather(errors).mean()
             out = {**out, "reconstruction": error, "loss": out["loss"] + (self.weight or 1.0) * error}
