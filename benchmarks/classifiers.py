@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from augmint.classify import classifier, graph_of
-from augmint.classify.graph import neighbour_weights, propagated_scores
+from augmint.classify.graph import DECIDING, neighbour_weights, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.classify.volume import estimated_prior, poisson_mbo, volume_offsets
 from augmint.config import resolve
@@ -126,6 +126,10 @@ class Bench:
             found[f"propagate{name}"] = self.graphs.judged(transductive, given, 10)
             if not transductive:
                 found[f"linear on propagate{name}"] = self.linear(given.argmax(1))[:JUDGED]
+        if not transductive:
+            damped = self.spread(y, False, damping=DECIDING)
+            found["propagate, damped"] = self.graphs.judged(False, damped, 10)
+            found["linear on propagate, damped"] = self.linear(damped.argmax(1))[:JUDGED]
         return found
 
     def variations(self, y: Array) -> dict[str, Array]:
@@ -167,7 +171,7 @@ def one(bench: Bench, each: int, draw: int, more: bool) -> dict[str, float]:
     found |= {f"T {name}": scores for name, scores in bench.propagated(y, True, more).items()}
     found |= {f"I {name}": scores for name, scores in bench.propagated(y, False, False).items()}
     found |= {f"T {name}": scores for name, scores in bench.variations(y).items()} if more else {}
-    names = ("I logistic, plain", "I propagate, uniform", "I linear on propagate, estimated")
+    names = ("I logistic, plain", "I propagate, uniform", "I linear on propagate, damped")
     logits = [torch.from_numpy(found[name]).log_softmax(1).numpy() for name in names]
     found |= {f"I {name}": scores for name, scores in bench.two_steps(y, *logits).items()}
     truth = bench.labels[:JUDGED].numpy()

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import augmint as am
 from augmint.classify.classifiers import classifier, names
+from augmint.classify.graph import DECIDING
 from augmint.classify.linear import Squares
 from augmint.config import ClassifySettings
 from augmint.errors import InputError, UsageError
@@ -159,12 +160,16 @@ def test_least_squares_equal_scikit_learn_ridge() -> None:
     np.testing.assert_allclose(head.logits(am_tensor(x)).numpy() / 10, want, atol=1e-5)
 
 
-def test_pseudo_learns_from_what_propagation_decided() -> None:
+def test_pseudo_adds_the_head_of_the_labels_to_that_of_what_propagation_decided() -> None:
     x, y = blobs(spread=3.0)
     known = few(y)
-    graph = classifier("propagate", prior="estimated", folds=0).fit(x, known)
-    want = Squares.of(am_tensor(x)).fit(am_tensor(graph.transduction_), 3).logits(am_tensor(x)).argmax(1)
-    np.testing.assert_array_equal(classifier("pseudo", whiten=None, folds=0).fit(x, known).predict(x), want)
+    graph = classifier("propagate", damping=DECIDING, folds=0).fit(x, known)
+    many = Squares.of(am_tensor(x)).fit(am_tensor(graph.transduction_), 3).logits(am_tensor(x)).softmax(1).numpy()
+    few_ = classifier("logistic", folds=0).fit(x, known).predict_proba(x)
+    want = many * few_ / (many * few_).sum(1, keepdims=True)
+    np.testing.assert_allclose(
+        classifier("pseudo", whiten=None, folds=0).fit(x, known).predict_proba(x), want, atol=1e-5
+    )
 
 
 # --- calibration --------------------------------------------------------------------------------------

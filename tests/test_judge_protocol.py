@@ -183,7 +183,7 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
         features=features,
         settings=resolve(),
         mean=features.mean(0),
-        scale=torch.ones(5),
+        scale=features.std(0),
         graph=neighbour_graph(features),
         squares=Squares.of(features),
     )

@@ -18,6 +18,7 @@ from augmint.measure.knn import nearest
 
 Array = np.ndarray[Any, Any]
 TINY = 1e-12
+DECIDING = 1e-2  # damping where every row is decided; the surest rows of each class are better with less
 Graph = Any  # scipy.sparse.csr_matrix, symmetric, non-negative, no diagonal
 
 
@@ -114,12 +115,8 @@ def propagate(graph: Graph, labels: Tensor, classes: int) -> Tensor:
 
     A softmax of `propagated_scores`; use it to choose the surest rows, not as a calibrated probability.
     """
-    return probabilities_of(propagated_scores(graph, labels, classes), labels)
-
-
-def probabilities_of(scores: Array, labels: Tensor) -> Tensor:
-    """The same from the scores [N, K]."""
-    probabilities, classes = torch.from_numpy(scores).float().softmax(1), scores.shape[1]
+    scores = propagated_scores(graph, labels, classes)
+    probabilities = torch.from_numpy(scores).float().softmax(1)
     known = torch.nonzero(labels >= 0)[:, 0]
     probabilities[:, torch.bincount(labels[known], minlength=classes) == 0] = 0.0
     probabilities = probabilities / probabilities.sum(1, keepdim=True)

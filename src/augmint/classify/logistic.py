@@ -28,6 +28,11 @@ class LogisticHead:
         """float32 [N, D] → float32 [N, K]."""
         return ((features - self.mean) / self.scale) @ self.weight.T + self.bias
 
+    def __add__(self, other: "LogisticHead") -> "LogisticHead":
+        """The head whose logits are the sums of both; they must standardise features in the same way."""
+        assert torch.equal(self.mean, other.mean) and torch.equal(self.scale, other.scale)
+        return LogisticHead(self.weight + other.weight, self.bias + other.bias, self.mean, self.scale)
+
     def save(self, path: Path) -> None:
         """One safetensors file."""
         checkpoint.save(path, {"kind": "logistic", **vars(self)})

@@ -73,8 +73,9 @@ def encoder(situation: Situation) -> Model:
 
 
 def encoder_propagate(situation: Situation) -> Model:
-    """Least squares on the encoder's features, from what propagation decides for the whole pool."""
-    return situation.material.squares.fit(situation.decisions, situation.classes)
+    """The head of the labels, its logits added to those of least squares from what propagation decides for the whole
+    pool: where labels are few the many decisions say more, where they are many the labels themselves."""
+    return _head(situation, None) + situation.material.squares.fit(situation.decisions, situation.classes)
 
 
 def encoder_gaussian(situation: Situation) -> Model:

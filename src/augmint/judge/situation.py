@@ -14,9 +14,8 @@ from torch import Tensor
 
 from augmint.augment import Augment, policy
 from augmint.classify import Extra, ScratchClassifier, fit_scratch, surest
-from augmint.classify.graph import Array, Graph, probabilities_of, propagated_scores
+from augmint.classify.graph import DECIDING, Graph, propagate, propagated_scores
 from augmint.classify.linear import Squares
-from augmint.classify.volume import estimated_prior, volume_offsets
 from augmint.config import Settings
 from augmint.data.table import UNLABELLED, ImageTable
 from augmint.errors import UsageError
@@ -97,17 +96,11 @@ class Situation:
         return known
 
     @cached_property
-    def scores(self) -> Array:
-        """float64 [P, K]: what the labels propagate to every row."""
-        return propagated_scores(self.material.graph, self.known, self.classes)
-
-    @cached_property
     def decisions(self) -> Tensor:
-        """int64 [P]: the class of every row by propagation, the volumes of the classes kept half-way to equal ones.
-        Labelled rows keep theirs, held-out rows have none (-1)."""
+        """int64 [P]: the class of every row by propagation, with no assumption on how frequent classes are. Labelled
+        rows keep theirs, held-out rows have none (-1)."""
         present = torch.unique(self.labels)  # a class without labels gets no rows
-        scores = self.scores[:, present.numpy()]
-        scores = scores + volume_offsets(scores, estimated_prior(scores))
+        scores = propagated_scores(self.material.graph, self.known, self.classes, DECIDING)[:, present.numpy()]
         decided = torch.where(self.unlabelled, present[torch.from_numpy(scores.argmax(1))], UNLABELLED)
         decided[self.rows] = self.labels
         return decided
@@ -115,7 +108,7 @@ class Situation:
     @cached_property
     def pseudo(self) -> tuple[Tensor, Tensor]:
         """The surest unlabelled rows of each class and their propagated labels; held-out rows stay out."""
-        probabilities = probabilities_of(self.scores, self.known)
+        probabilities = propagate(self.material.graph, self.known, self.classes)
         return surest(probabilities, self.unlabelled, self.material.settings.mint.parents_per_class)
 
     @property

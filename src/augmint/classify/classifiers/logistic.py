@@ -6,7 +6,15 @@ model = classifier("logistic", c=0.1).fit(hidden, y)      # plain hidden vectors
 from torch import Tensor
 
 from augmint.classify.base import FewLabels, Task
-from augmint.classify.logistic import fit_logistic
+from augmint.classify.logistic import LogisticHead, fit_logistic
+
+
+def weighted_head(task: Task, c: float) -> LogisticHead:
+    """The head of the labelled rows; features standardised by all real ones, weights scaled to sum to the labels."""
+    rows, real = task.labelled, task.x[: task.real]
+    weights = task.weights[rows] * (len(task.own) / task.weights[rows].sum())
+    mean, scale = real.mean(0), real.std(0).clamp_min(1e-6)
+    return fit_logistic(task.x[rows], task.codes[rows], weights, classes=task.classes, c=c, mean=mean, scale=scale)
 
 
 class Logistic(FewLabels):
@@ -20,17 +28,7 @@ class Logistic(FewLabels):
         self.folds = folds
 
     def _learn(self, task: Task) -> None:
-        rows, real = task.labelled, task.x[: task.real]
-        weights = task.weights[rows] * (len(task.own) / task.weights[rows].sum())
-        self._head = fit_logistic(
-            task.x[rows],
-            task.codes[rows],
-            weights,
-            classes=task.classes,
-            c=self.c,
-            mean=real.mean(0),
-            scale=real.std(0).clamp_min(1e-6),
-        )
+        self._head = weighted_head(task, self.c)
 
     def _scores(self, x: Tensor) -> Tensor:
         return self._head.logits(x)

@@ -1,9 +1,11 @@
-"""A linear head on pseudo-labels of all rows: propagation decides for each, least squares learns from the decisions.
+"""A linear head on pseudo-labels of all rows: propagation decides for each, least squares learns from the decisions;
+added are the logits of a logistic head on the labels themselves.
 
     model = classifier("pseudo").fit(hidden, y)      # plain hidden vectors; y: -1 = unlabelled
     model.predict_proba(new)                         # a matrix product, no neighbours
 
-As `propagate` it learns from unlabelled rows; as `logistic` it is small and fast once fitted.
+As `propagate` it learns from unlabelled rows; as `logistic` it is small and fast once fitted. With few labels the many
+decisions say more, with many the labels themselves.
 """
 
 from dataclasses import replace
@@ -11,7 +13,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from augmint.classify.base import FewLabels, Task
+from augmint.classify.classifiers.logistic import weighted_head
 from augmint.classify.classifiers.propagate import Prior, Propagate
+from augmint.classify.graph import DECIDING
 from augmint.classify.linear import Squares
 from augmint.classify.logistic import LogisticHead
 from augmint.represent.whitening import Whitening
@@ -19,22 +23,25 @@ from augmint.represent.whitening import Whitening
 
 class Pseudo(FewLabels):
     """penalty  of the least squares (ridge), in units of the variance of the features
+    c        of the logistic head (see `logistic`)
     k, damping, prior  of the propagation (see `propagate`), on features whitened with `whiten` (None: as they are)
     folds    of the cross-validation that calibrates
 
-    Minted samples take part in the propagation.
+    Minted samples take part in the propagation and in the logistic head.
     """
 
     def __init__(
         self,
         penalty: float = 0.1,
+        c: float = 0.1,
         k: int = 10,
-        damping: float = 1e-3,
-        prior: Prior = "estimated",
+        damping: float = DECIDING,
+        prior: Prior = None,
         whiten: float | None = 0.1,
         folds: int = 3,
     ) -> None:
         self.penalty = penalty
+        self.c = c
         self.k = k
         self.damping = damping
         self.prior = prior
@@ -52,7 +59,7 @@ class Pseudo(FewLabels):
     def _taught(self, task: Task, scores: Tensor) -> LogisticHead:
         decisions = scores[: task.real].argmax(1)
         decisions[task.own] = task.codes[task.own]
-        return self._squares.fit(decisions, task.classes)
+        return weighted_head(task, self.c) + self._squares.fit(decisions, task.classes)
 
     def _held_out(self, task: Task, rows: Tensor) -> Tensor:
         rest = task.without(rows)
