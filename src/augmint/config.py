@@ -210,6 +210,8 @@ class JudgeSettings(Strict):
     select_folds: int = Field(3, ge=2)  # cross-validation on the labels that chooses the final arm
     equivalence: NonNegative = 0.005  # accuracies this close are equivalent
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    robust_images: int = Field(1000, ge=0)  # held-out images that are made worse to see what the arms stand; 0: none
+    robust_draws: Positive = 3  # the first draws (or folds), whose trials are tested on them
 
 
 class Settings(Strict):

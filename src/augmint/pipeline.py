@@ -21,7 +21,7 @@ from augmint.classify import LogisticHead, graph_of
 from augmint.config import RepresentSettings
 from augmint.data import leaks
 from augmint.errors import UsageError
-from augmint.judge import protocol, trials
+from augmint.judge import protocol, robust, trials
 from augmint.judge.arms import find
 from augmint.judge.generators import measure_generator, mint_wish
 from augmint.judge.protocol import Split
@@ -235,6 +235,7 @@ class Pipeline(Stages):
         if len(self.parts.test):
             rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.hidden_of)
         trials.write(self.run_dir.folder, rows)
+        robust.score(self.bench, self.splits, self.arms, self.encoder.hidden)
         copied = leaks.minted_copies(self.table, self.run_dir.folder / "minted")
         for warning in copied:
             self.run_dir.say(f"warning: {warning}")

@@ -12,20 +12,19 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from augmint.classify import LogisticHead, ScratchClassifier
-from augmint.errors import InputError
 from augmint.judge import arms
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
+from augmint.judge.stored import keep, kept
 from augmint.judge.workers import over_cores
 from augmint.measure.calibration import best_temperature
 from augmint.train import Compute, RunDir, StageDir, checkpoint
@@ -125,9 +124,17 @@ class Bench:
 
         return curve
 
+    def file(self, split: Split, arm: str) -> str:
+        """The name of the file that holds a trial's logits."""
+        return f"{split.name}-{arm}.safetensors"
+
+    def model(self, split: Split, arm: str) -> arms.Model:
+        """What this trial trained."""
+        return load_model(self.stage(split, arm).folder / "model.safetensors", self.material.compute)
+
     def logits(self, split: Split, arm: str, rows: Tensor, hidden_of: Callable[[Tensor], Tensor]) -> Tensor:
         """Logits [n, K] of rows of the table by the trained model of this trial."""
-        model = load_model(self.stage(split, arm).folder / "model.safetensors", self.material.compute)
+        model = self.model(split, arm)
         if isinstance(model, LogisticHead):
             return model.logits(hidden_of(rows))
         return model.logits(self.material.table.take(rows))
@@ -146,14 +153,15 @@ class Bench:
 
     def _score(self, split: Split, arm: str, hidden_of: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         stage, table = self.stage(split, arm), self.material.table
-        target = Path("trials") / f"{split.name}-{arm}.safetensors"
+        target = Path("trials") / self.file(split, arm)
         path = self.run.folder / target
         facts = stage.facts()
         mark = f"{stage.folder.name} on {digest(table.ids[split.test.numpy()].tolist())}"
-        logits = _kept(path, mark)
-        if logits is None:
-            logits = self.logits(split, arm, split.test, hidden_of).float()
-            _keep(path, mark, logits, split.test)
+        stored = kept(path, mark)
+        if stored is None:
+            stored = {"logits": self.logits(split, arm, split.test, hidden_of).float(), "rows": split.test}
+            keep(path, mark, stored)
+        logits = stored["logits"]
         val, val_accuracy = self.material.val, math.nan
         if split.role == "draw" and len(val):
             val_accuracy = facts.get("val_accuracy", math.nan)
@@ -183,28 +191,6 @@ class Bench:
 
 def _without_schema(facts: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in facts.items() if k not in ("schema", "stage")}
-
-
-def _keep(path: Path, mark: str, logits: Tensor, rows: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        save_file({"logits": logits.contiguous(), "rows": rows.contiguous()}, part, metadata={"trial": mark})
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; free space or choose another --out") from error
-
-
-def _kept(path: Path, mark: str) -> Tensor | None:
-    """Logits of an earlier scoring of the very same trial."""
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            same = (file.metadata() or {}).get("trial") == mark
-            return cast(Tensor, file.get_tensor("logits")) if same else None
-    except (OSError, SafetensorError):
-        return None  # damaged: scored again from the stored model
 
 
 def write(folder: Path, trials: list[dict[str, Any]]) -> None:

@@ -21,7 +21,7 @@ from augmint.config import JudgeSettings
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
 from augmint.measure.intervals import accuracy_interval
-from augmint.report import mistakes
+from augmint.report import mistakes, robustness
 from augmint.report.evidence import SPLITS, Evidence, Trial, by_arm, summary
 from augmint.report.limits import limits
 
@@ -58,9 +58,9 @@ def collect(folder: Path) -> Facts:
     facts["per_class"] = _per_class(evidence)
     facts["confusion"] = mistakes.confusion(evidence)
     facts["calibration"] = mistakes.calibration(evidence)
+    facts["robustness"] = robustness.robustness(evidence)
     facts["limits"] = limits(facts)
-    finite: Facts = _finite(facts)
-    return finite
+    return dict(_finite(facts))
 
 
 def _json(path: Path) -> Facts:

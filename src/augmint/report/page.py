@@ -32,6 +32,7 @@ SECTIONS = {
     "classes": "Per class",
     "confusion": "Confusions",
     "calibration": "Calibration",
+    "robustness": "Robustness",
     "encoder": "What the encoder sees",
     "minted": "Minted images",
     "copies": "Copies?",
@@ -93,6 +94,7 @@ def _context(facts: Facts, gallery: Gallery | None) -> dict[str, Any]:
         "figures": _figures(facts),
         "heat": _heat(facts),
         "confused": _confused(facts),
+        "robust": _robust(facts),
         "confidence": f"{100 * judge.get('confidence', 0.95):g}",
         "equivalence": f"{100 * judge.get('equivalence', 0.005):g}",
         "labels": ", ".join(f"{n:,}" for n in facts["evaluation"]["labels"]),
@@ -159,6 +161,38 @@ def _confused(facts: Facts) -> dict[str, Any] | None:
         for name, counts in zip(classes, matrices[best], strict=True)
     ]
     return {"label": words.label(best), "classes": classes, "rows": rows}
+
+
+def _robust(facts: Facts) -> dict[str, Any] | None:
+    """The table of images made worse: rows by arm, a coloured cell a kind; its five strengths show on hovering."""
+    arms = facts["robustness"].get("arms", {})
+    if not arms:
+        return None
+    kinds = list(next(iter(arms.values()))["kinds"])
+    means = {
+        arm: {kind: sum(row["kinds"][kind]) / len(row["kinds"][kind]) for kind in kinds} for arm, row in arms.items()
+    }
+    values = [value for row in means.values() for value in row.values()]
+    low, high = min(values), max(max(values), max(row["clean"] for row in arms.values()))
+    rows = [
+        {
+            "name": words.label(arm),
+            "clean": words.percent(row["clean"]),
+            "cells": [
+                {
+                    "text": words.percent(means[arm][kind]),
+                    "style": _shade((means[arm][kind] - low) / max(high - low, 1e-9)),
+                    "title": "by strength: " + ", ".join(words.percent(v) for v in row["kinds"][kind]),
+                }
+                for kind in kinds
+            ],
+            "mean": words.percent(row["mean"]),
+            "std": row["std"],
+            "worst": f"{words.percent(row['worst'])} ({row['worst_at'][0]} {row['worst_at'][1]})",
+        }
+        for arm, row in arms.items()
+    ]
+    return {"kinds": kinds, "rows": rows}
 
 
 def _share(count: int, images: int) -> dict[str, str]:
