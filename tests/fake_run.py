@@ -112,11 +112,28 @@ def _trials(folder: Path, labels: Array, split: Array, kind: str, count: int, mi
     pq.write_table(pa.Table.from_pylist(rows), folder / "trials.parquet")
 
 
+def _worse(path: Path, labels: Array, tested: Array, level: float, arm: str, unit: int) -> None:
+    """What the arm says of a few of the images under two kinds of harm at five strengths."""
+    path.parent.mkdir(exist_ok=True)
+    some = tested[::7]
+    told = {
+        kind: np.stack([_logits(labels, some, level * (1 - slope * s), arm, unit) for s in range(1, 6)])
+        for kind, slope in (("noise", 0.05), ("rotation", 0.12))
+    }
+    save_file(
+        {k: torch.from_numpy(v).float().contiguous() for k, v in told.items()}
+        | {"rows": torch.from_numpy(some.copy())},
+        path,
+    )
+
+
 def _trial(folder: Path, labels: Array, tested: Array, kind: str, unit: int, arm: str, level: float) -> dict[str, Any]:
     logits = _logits(labels, tested, level, arm, unit)
     path = Path("trials") / f"{kind}-{unit:02d}-{arm}.safetensors"
     tensors = {"logits": torch.from_numpy(logits).float(), "rows": torch.from_numpy(tested)}
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / path)
+    if unit < 3:
+        _worse(folder / "robust" / path.name, labels, tested, level, arm, unit)
     _learnt(folder / "stages" / "trials" / f"{kind[:-1]}-{unit:02d}-{arm}" / f"{unit:012x}-0", labels, tested, unit)
     accuracy = float((tensors["logits"].argmax(1).numpy() == labels[tested]).mean())
     return {
