@@ -121,6 +121,29 @@ def test_the_same_call_again_computes_nothing_and_changes_nothing(run: am.Run) -
     assert again.facts["arms"] == facts["arms"] and again.verdict == facts["verdict"]
 
 
+def test_several_encoders_share_draws_and_what_learns_from_labels_alone(tmp_path: Path) -> None:
+    settings = {"judge": {"encoder_seeds": 2, "robust_images": 0, "draws": 2}}
+    run = am.run("digits", tmp_path / "r", labels_per_class=5, preset="tiny", settings=settings, quiet=True)
+    rows = [t for t in pq.read_table(run.folder / "trials.parquet").to_pylist() if t["role"] == "draw"]
+    for arm in {t["arm"] for t in rows}:
+        mine = {(t["encoder_seed"], t["draw"]): t for t in rows if t["arm"] == arm}
+        assert set(mine) == {(seed, draw) for seed in (0, 1) for draw in (0, 1)}
+        same = arm in ("scratch-none", "scratch-weak", "scratch-randaugment")
+        for draw in (0, 1):
+            assert (mine[0, draw]["logits"] == mine[1, draw]["logits"]) == same
+            found = [load_file(run.folder / mine[seed, draw]["logits"]) for seed in (0, 1)]
+            assert torch.equal(found[0]["rows"], found[1]["rows"])
+            if same or arm.startswith(
+                "encoder"
+            ):  # at this size no minted image may be kept: then the labels alone count
+                assert torch.equal(found[0]["logits"], found[1]["logits"]) == same
+    assert len(list((run.folder / "stages" / "represent").iterdir())) == 2
+    arms = {row["arm"]: row for row in run.facts["arms"]}
+    assert arms["encoder"]["n"] == 4 and run.facts["evaluation"]["encoder_seeds"] == [0, 1]
+    assert recompute(run.folder) == [{k: row[k] for k in ("arm", "n", "mean", "std", "worst")} for row in arms.values()]
+    assert "2 × 2" in run.report.read_text() and "2 label draws with each of 2 encoders" in run.report.read_text()
+
+
 def test_a_verdict_can_be_a_condition(run: am.Run) -> None:
     """Two draws decide nothing, so the finished run fails the gate: table and verdict first, then one line."""
     done = augmint("run", run.folder, "--fail-unless", "helped:minted-over-pseudo", "--quiet", check=False)

@@ -164,11 +164,16 @@ def estimate(settings: Settings, folder: Path) -> Estimate:
     splits = protocol.comparison(table, where, settings) + protocol.selection(table, where, settings)
     sample = table.take(where.pool[:SAMPLE])
     sample = replace(sample, labels=torch.full_like(sample.labels, -1))
+    seeds = settings.judge.encoder_seeds
+    learning = [_represent(settings, sample, compute), *_generate(settings, sample, compute)]
+    if seeds > 1:
+        learning = [replace(line, what=f"{seeds} × {line.what}", seconds=seeds * line.seconds) for line in learning]
+        splits = splits + (seeds - 1) * protocol.comparison(table, where, settings)
     lines = [
         loading,
-        _represent(settings, sample, compute),
+        learning[0],
         _look(settings, sample, compute, len(where.pool)),
-        *_generate(settings, sample, compute),
+        *learning[1:],
         _trials(settings, sample, compute, len(splits) + 1),
     ]
     channels, height, width = table.shape

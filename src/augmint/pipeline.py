@@ -21,8 +21,7 @@ from augmint.classify import LogisticHead, graph_of
 from augmint.config import RepresentSettings
 from augmint.data import leaks
 from augmint.errors import UsageError
-from augmint.judge import protocol, robust, trials
-from augmint.judge.arms import find
+from augmint.judge import arms, protocol, robust, trials
 from augmint.judge.generators import measure_generator, mint_wish
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
@@ -70,12 +69,26 @@ class Pipeline(Stages):
             "encoder-minted": not self.settings.generate.feature.enabled,
         }
         for name in self.settings.judge.arms:
-            find(name)
+            arms.find(name)
         return tuple(name for name in self.settings.judge.arms if not off.get(name, False))
 
     @cached_property
     def bench(self) -> trials.Bench:
-        return trials.Bench(self.run_dir, self.material, self._trial_identity)
+        return trials.Bench(self.run_dir, self.material, self._trial_identity, self.seed)
+
+    @cached_property
+    def others(self) -> list["Pipeline"]:
+        """The same images and label draws with other seeds of encoder and generators."""
+        first = self.settings.seed
+        found = [Pipeline(self.run_dir, self.settings, first + i) for i in range(1, self.settings.judge.encoder_seeds)]
+        for other in found:
+            vars(other).update(table=self.table, parts=self.parts, pool_table=self.pool_table)
+        return found
+
+    @property
+    def learnt_arms(self) -> tuple[str, ...]:
+        """The arms that another encoder or generator changes."""
+        return tuple(name for name in self.arms if not arms.learns_from_labels_alone(name))
 
     def hidden_of(self, rows: Tensor) -> Tensor:
         """Hidden vectors of any rows of the table."""
@@ -117,7 +130,7 @@ class Pipeline(Stages):
         stage = self.bench.stage(split, arm)
         if not stage.done:
             start = time.monotonic()
-            find(arm)(self.final_situation).save(stage.folder / "model.safetensors")
+            arms.find(arm)(self.final_situation).save(stage.folder / "model.safetensors")
             stage.finish(time.monotonic() - start, arm=arm, split=split.name)
         folder = self.run_dir.folder / "final"
         model = trials.load_model(stage.folder / "model.safetensors", self.compute)
@@ -220,9 +233,11 @@ class Pipeline(Stages):
         self.run_dir.say(f"{protocol.describe(self.table, self.parts, self.settings)}; {self.compute.describe()}")
         for warning in self.leaks:
             self.run_dir.say(f"warning: {warning}")
-        splits, arms = self.splits + self.select_splits, self.arms  # what cannot work is refused before any training
+        splits, names = self.splits + self.select_splits, self.arms  # what cannot work is refused before any training
         self._explain(self._seen)
-        self.bench.train(splits, arms)
+        self.bench.train(splits, names)
+        for other in self.others:
+            other.bench.train(self.splits, self.learnt_arms)
         self.classify()
         if self.image_generator is not None:
             self.mint()
@@ -231,6 +246,10 @@ class Pipeline(Stages):
     def judge(self) -> Path:
         """Score every trial (only now are test images looked at), write trials.parquet and the report."""
         rows = self.bench.score(self.splits, self.arms, self.hidden_of)
+        same = [row for row in rows if arms.learns_from_labels_alone(row["arm"])]
+        for other in self.others:
+            rows += [{**row, "encoder_seed": other.seed} for row in same]
+            rows += other.bench.score(self.splits, self.learnt_arms, other.hidden_of)
         rows += self.selected if self.select_splits else []  # folds are both: they compare the arms and choose one
         if len(self.parts.test):
             rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.hidden_of)

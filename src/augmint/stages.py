@@ -39,8 +39,10 @@ GRAPH = 10  # neighbours of each image along which labels are propagated
 class Stages:
     """One run: settings and folder in, what is learnt without labels out."""
 
-    def __init__(self, run: RunDir, settings: Settings) -> None:
+    def __init__(self, run: RunDir, settings: Settings, seed: int | None = None) -> None:
+        """`seed`: of encoder and generators, default that of the settings, by which labels are drawn."""
         self.run_dir, self.settings = run, settings
+        self.seed = settings.seed if seed is None else seed
         self.compute = Compute.choose(settings.device, settings.precision)
 
     # --- data -------------------------------------------------------------------------------------
@@ -77,7 +79,7 @@ class Stages:
 
     @cached_property
     def _in_run(self) -> InRun:
-        return InRun(self.run_dir, self.pool_table, self.compute, self.settings.seed)
+        return InRun(self.run_dir, self.pool_table, self.compute, self.seed)
 
     @cached_property
     def _encoder_identity(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Stages:
 
     def _watch(self) -> Watch | None:
         """What tells meanwhile how good the encoder is; the helping processes of a torchrun have nothing to log."""
-        shown, seed = self.shown, self.settings.seed
+        shown, seed = self.shown, self.seed
         there = self.run_dir.writes
         return watcher(self.table, shown.few, shown.val, self._represent, seed) if there else None
 
@@ -135,7 +137,7 @@ class Stages:
         """Write what the encoder has learnt, unless it is there; say it, and return it."""
         folder, shown, settings = self.run_dir.folder, self.shown, self.settings
         labels = self.table.identity(torch.cat([shown.few, shown.val]))
-        stage = self.run_dir.stage("explain", {**self._encoder_identity, "labels": digest(labels)}, settings.seed)
+        stage = self.run_dir.stage("explain", {**self._encoder_identity, "labels": digest(labels)}, self.seed)
         if not (stage.done and drawing.complete(folder)):
             encoder, start = self.encoder, time.monotonic()
             weights.export(encoder, folder / "encoder.safetensors")
@@ -161,7 +163,7 @@ class Stages:
         identity = {**self._encoder_identity, "image": settings.model_dump(mode="json")}
 
         def make(stage: StageDir) -> ImageGenerator:
-            data, seed = (self.pool_table, self.features), self.settings.seed
+            data, seed = (self.pool_table, self.features), self.seed
             return train_image_generator(*data, settings, self.compute, seed, stage, self.encoder, self.near[1])
 
         stage = self._stage("generate-image", identity)
@@ -176,7 +178,7 @@ class Stages:
         identity = {**self._encoder_identity, "feature": settings.model_dump(mode="json")}
 
         def make(stage: StageDir) -> FeatureGenerator:
-            seed = self.settings.seed
+            seed = self.seed
             return train_feature_generator(self.hidden, settings, self.compute, seed, stage, near=self.near[1])
 
         stage = self._stage("generate-feature", identity)
@@ -187,16 +189,14 @@ class Stages:
         """What real images score on the judges of minted ones."""
         if self.image_generator is None:
             return None
-        return thresholds_from(
-            self.image_generator, self.pool_table, self.features, self.settings.mint, self.settings.seed
-        )
+        return thresholds_from(self.image_generator, self.pool_table, self.features, self.settings.mint, self.seed)
 
     @cached_property
     def feature_thresholds(self) -> FeatureThresholds | None:
         """The same for features."""
         if self.feature_generator is None:
             return None
-        return feature_thresholds(self.feature_generator, self.hidden, self.settings.mint, self.settings.seed)
+        return feature_thresholds(self.feature_generator, self.hidden, self.settings.mint, self.seed)
 
     def _stage(self, name: str, identity: dict[str, Any]) -> StageDir:
-        return self.run_dir.stage(name, identity, self.settings.seed)
+        return self.run_dir.stage(name, identity, self.seed)

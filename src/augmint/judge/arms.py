@@ -37,6 +37,11 @@ def arms() -> dict[str, Arm]:
     return {n.replace("_", "-"): f for n, f in found if n.startswith(("scratch_", "encoder"))}
 
 
+def learns_from_labels_alone(name: str) -> bool:
+    """Whether the arm uses nothing that was learnt without labels, so that it is the same under any encoder."""
+    return family(name) == "scratch" and name.removeprefix("scratch-") not in ("pseudo", "minted")
+
+
 def family(name: str) -> str:
     """'scratch' or 'encoder'."""
     return name.split("-")[0]

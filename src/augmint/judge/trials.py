@@ -61,10 +61,12 @@ def load_model(path: Path, compute: Compute) -> arms.Model:
 
 
 class Bench:
-    """Trains and keeps the trials of one run. `identity` is what every trial depends on."""
+    """Trains and keeps the trials of one run. `identity` is what every trial depends on, `seed` that of the encoder and
+    the generators (default that of the settings)."""
 
-    def __init__(self, run: RunDir, material: Material, identity: dict[str, Any]) -> None:
+    def __init__(self, run: RunDir, material: Material, identity: dict[str, Any], seed: int | None = None) -> None:
         self.run, self.material, self.identity = run, material, identity
+        self.seed = material.settings.seed if seed is None else seed
 
     def stage(self, split: Split, arm: str) -> StageDir:
         table, place = self.material.table, self.material.place
@@ -77,7 +79,7 @@ class Bench:
             "held_out": digest(table.identity(split.test[place[split.test] >= 0])),  # no pseudo-label for these
             "val": digest(table.identity(self.material.val)),  # its accuracy is stored beside the model
         }
-        return self.run.stage(f"trials/{split.name}-{arm}", identity, self.material.settings.seed)
+        return self.run.stage(f"trials/{split.name}-{arm}", identity, self.seed)
 
     def train(self, splits: list[Split], names: tuple[str, ...]) -> None:
         """Every arm on every split; finished ones are not repeated."""
@@ -120,13 +122,16 @@ class Bench:
 
         def curve(arm: str, seen: int, model: ScratchClassifier) -> None:
             accuracy = float((model.logits(images).argmax(1) == labels).float().mean())
-            self.run.log(stage="classify", arm=arm, draw=split.number, images=seen, val_accuracy=accuracy)
+            self.run.log(
+                stage="classify", arm=arm, draw=split.number, seed=self.seed, images=seen, val_accuracy=accuracy
+            )
 
         return curve
 
     def file(self, split: Split, arm: str) -> str:
         """The name of the file that holds a trial's logits."""
-        return f"{split.name}-{arm}.safetensors"
+        other = "" if self.seed == self.material.settings.seed else f"-encoder{self.seed}"
+        return f"{split.name}-{arm}{other}.safetensors"
 
     def model(self, split: Split, arm: str) -> arms.Model:
         """What this trial trained."""
@@ -177,7 +182,7 @@ class Bench:
             "draw": split.number if split.role == "draw" else -1,
             "fold": split.number if split.role in ("fold", "select") else -1,
             "role": split.role,
-            "encoder_seed": self.material.settings.seed,
+            "encoder_seed": self.seed,
             "n_train": len(split.train),
             "n_test": len(split.test),
             "accuracy": float((logits.argmax(1) == table.labels[split.test]).double().mean()),

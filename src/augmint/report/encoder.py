@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from augmint.data.sheet import sheet as grid
-from augmint.report.facts import Facts, curve
+from augmint.report.curves import curve
+from augmint.report.facts import Facts
 from augmint.report.figures import INK, STYLE, metric_panels
 from augmint.report.words import duration
 from augmint.represent.explain import Sheet

@@ -22,6 +22,7 @@ from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
 from augmint.measure.intervals import accuracy_interval
 from augmint.report import mistakes, robustness
+from augmint.report.curves import curves
 from augmint.report.evidence import SPLITS, Evidence, Trial, by_arm, summary
 from augmint.report.limits import limits
 
@@ -48,7 +49,7 @@ def collect(folder: Path) -> Facts:
         "verdict": _verdict(evidence, settings),
         "stages": _stages(folder),
         "views": _views(folder),
-        "curves": _curves(folder),
+        "curves": curves(folder),
         "representation": _json(folder / "represent" / "summary.json"),
         "minted": _minted(folder, evidence.classes),
         "final": _json(folder / "final" / "final.json"),
@@ -124,7 +125,8 @@ def _verdict(evidence: Evidence, settings: Facts) -> list[Facts]:
 def _arms(evidence: Evidence, stages: list[Facts]) -> list[Facts]:
     """The table: accuracy over trials; seconds of one trial, of the encoder and generator that it builds on, and of
     both: what one classifier of this arm costs from nothing; peak memory."""
-    seconds = {s["stage"]: s["seconds"] for s in stages}
+    seeds = len({t["encoder_seed"] for t in evidence.counted}) or 1
+    seconds = {s["stage"]: s["seconds"] / seeds for s in stages}
     rows, arms = [], by_arm(evidence.counted)
     for arm, trials in arms.items():
         shared = [s for s in needs(arm) if s in seconds]
@@ -204,55 +206,6 @@ def _stages(folder: Path) -> list[Facts]:
 def _views(folder: Path) -> Facts | None:
     """The choice of `represent.views: auto`, None where the views were named."""
     return next((_json(path).get("choice") for path in (folder / "stages/views/choice").glob("*/done.json")), None)
-
-
-_BOOKKEEPING = {"time", "stage", "step", "images", "seconds", "arm", "draw"}
-
-
-def _curves(folder: Path) -> Facts:
-    """{"stages": {stage: {metric: [[images, value], …]}}, "arms": {arm: [[images, mean, draws], …]}}.
-
-    Where a run was resumed, the later line of the same step counts.
-    """
-    stages: dict[str, dict[str, dict[int, float]]] = {}
-    arms: dict[str, dict[int, dict[Any, float]]] = {}
-    for line in _lines(folder / "metrics.jsonl"):
-        stage, images = str(line.get("stage", "")), line.get("images")
-        if not isinstance(images, int | float):
-            continue
-        if stage == "classify" and "arm" in line:
-            points = arms.setdefault(str(line["arm"]), {}).setdefault(int(images), {})
-            points[line.get("draw")] = float(line.get("val_accuracy", math.nan))
-            continue
-        for name, value in line.items():
-            if name not in _BOOKKEEPING and isinstance(value, int | float) and math.isfinite(value):
-                stages.setdefault(stage, {}).setdefault(name, {})[int(images)] = float(value)
-    return {
-        "stages": {s: {m: sorted(map(list, v.items())) for m, v in found.items()} for s, found in stages.items()},
-        "arms": {
-            arm: [[n, float(np.mean(list(v.values()))), len(v)] for n, v in sorted(points.items())]
-            for arm, points in arms.items()
-        },
-    }
-
-
-def curve(folder: Path, stage: str) -> dict[str, list[list[float]]]:
-    """{metric: [[images, value], …]} that one stage logged."""
-    metrics: dict[str, list[list[float]]] = _curves(folder)["stages"].get(stage, {})
-    return metrics
-
-
-def _lines(path: Path) -> list[Facts]:
-    """The lines of a JSONL file that can be read; the last may have been cut off."""
-    found = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            found.append(line)
-    return found
 
 
 def _minted(folder: Path, classes: list[str]) -> Facts | None:

@@ -22,7 +22,7 @@ def limits(facts: Facts) -> list[str]:
         trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
         found.append(
             f"The encoder and the generators were trained with {trained}. Another seed can come out differently, "
-            "and the intervals do not contain that; for a headline claim repeat the run with at least 3 seeds."
+            "and the intervals do not contain that; for a headline claim use judge.encoder_seeds=3 or more."
         )
     found.append(
         "Nothing was tuned in this run: rival policies and minted images run at augmint's defaults. Those of the "

@@ -24,7 +24,9 @@ from augmint.train.checkpoint import atomic_write
 HERE = Path(__file__).parent
 SQUARE = 25  # classes; a larger confusion matrix cannot be read
 CLASSES = 40  # rows of the table of classes; the hardest are shown
-WORDS = "label percent spread duration memory tally number measure_name caution".split()  # that the template calls
+WORDS = (
+    "label trials percent spread duration memory tally number measure_name caution".split()
+)  # that the template calls
 SECTIONS = {
     "arms": "All arms",
     "draws": "Draw by draw",

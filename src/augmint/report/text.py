@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augmint.judge.verdict import points
-from augmint.report.words import SIGNS, caution, duration, label, measure_name, number, percent, setting, spread
+from augmint.report.words import SIGNS, caution, duration, label, measure_name, number, percent, setting, spread, trials
 
 STYLES = {"helped": "bold green", "hurt": "bold red", "equivalent": "bold blue", "undecided": "bold yellow"}
 
@@ -38,7 +38,7 @@ def table(facts: dict[str, Any]) -> Table:
         if family not in (None, row["family"]):
             found.add_section()
         family = row["family"]
-        found.add_row(row["arm"], label(row["arm"]), spread(row), str(row["n"]), duration(row["seconds"]))
+        found.add_row(row["arm"], label(row["arm"]), spread(row), trials(row, facts), duration(row["seconds"]))
     return found
 
 

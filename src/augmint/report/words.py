@@ -102,7 +102,15 @@ def setting(facts: dict[str, Any]) -> str:
     tests = f"{e['test_images'][-1]:,} test images"
     if e["kind"] == "folds":
         return f"{labels}, {e['units']} cross-validation folds, about {tests} each"
-    return f"{labels}, {e['units']} label draws, {tests}"
+    seeds = len(e["encoder_seeds"])
+    each = f" with each of {seeds} encoders" if seeds > 1 else ""
+    return f"{labels}, {e['units']} label draws{each}, {tests}"
+
+
+def trials(row: dict[str, Any], facts: dict[str, Any]) -> str:
+    """How many trials a row of the table has: draws (or folds), times encoder seeds if there are several."""
+    seeds = len(facts["evaluation"]["encoder_seeds"])
+    return str(row["n"]) if seeds < 2 else f"{row['n'] // seeds} × {seeds}"
 
 
 def caution(facts: dict[str, Any]) -> str:

@@ -124,7 +124,7 @@ class StageDir:
 
     def log(self, **metrics: Any) -> None:
         """A line in the run's metrics.jsonl."""
-        self.run.log(stage=self.name, **metrics)
+        self.run.log(stage=self.name, seed=int(self.folder.name.rpartition("-")[2]), **metrics)
 
 
 @dataclass
