@@ -144,6 +144,26 @@ def test_several_encoders_share_draws_and_what_learns_from_labels_alone(tmp_path
     assert "2 × 2" in run.report.read_text() and "2 label draws with each of 2 encoders" in run.report.read_text()
 
 
+def test_a_run_at_several_numbers_of_labels_says_what_arms_are_worth(tmp_path: Path) -> None:
+    settings = {"judge": {"curve": [2, 8], "robust_images": 0, "draws": 8, "arms": ["scratch-none", "encoder"]}}
+    settings["classify"] = {"images": 64}
+    settings["generate"] = {"image": {"enabled": False}, "feature": {"enabled": False}}
+    run = am.run("digits", tmp_path / "r", labels_per_class=5, preset="tiny", settings=settings, quiet=True)
+    trials = [t for t in pq.read_table(run.folder / "trials.parquet").to_pylist() if t["role"] in ("draw", "curve")]
+    assert {(t["labels_per_class"], t["n_train"]) for t in trials} == {(2, 20), (5, 50), (8, 80)}
+    assert len(trials) == 2 * 3 * 8 and {t["labels_per_class"] for t in trials if t["role"] == "draw"} == {5}
+    curve = run.facts["worth"]["arms"]["encoder"]
+    assert [point["labels"] for point in curve] == [2, 5, 8]
+    for point in curve:
+        values = [t["accuracy"] for t in trials if t["arm"] == "encoder" and t["labels_per_class"] == point["labels"]]
+        assert point["mean"] == pytest.approx(np.mean(values)) and point["draws"] == 8
+    (row,) = run.facts["worth"]["worth"]
+    assert (row["arm"], row["baseline"], row["at"]) == ("encoder", "scratch-none", 5)
+    text = run.report.read_text()
+    assert 'id="worth"' in text and row["sentence"].split(":")[0] in text
+    assert run.facts["arms"][0]["n"] == 8  # the table is of the run's own number of labels
+
+
 def test_a_verdict_can_be_a_condition(run: am.Run) -> None:
     """Two draws decide nothing, so the finished run fails the gate: table and verdict first, then one line."""
     done = augmint("run", run.folder, "--fail-unless", "helped:minted-over-pseudo", "--quiet", check=False)

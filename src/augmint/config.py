@@ -206,6 +206,7 @@ class JudgeSettings(Strict):
     )
     draws: Positive = 10
     encoder_seeds: Positive = 1  # encoders and generators that every draw is run with; 3 or more for headline claims
+    curve: tuple[Positive, ...] = ()  # other numbers of labels a class that the draws are run with: what is it worth?
     folds: int = Field(5, ge=2)
     repeats: Positive = 2
     select_folds: int = Field(3, ge=2)  # cross-validation on the labels that chooses the final arm

@@ -161,7 +161,7 @@ def estimate(settings: Settings, folder: Path) -> Estimate:
     table = load(settings.data_source, settings.data)
     loading = Line("load", f"{len(table):,} images", time.perf_counter() - start)
     where = protocol.parts(table, settings)
-    splits = protocol.comparison(table, where, settings) + protocol.selection(table, where, settings)
+    splits = [s for of in (protocol.comparison, protocol.curve, protocol.selection) for s in of(table, where, settings)]
     sample = table.take(where.pool[:SAMPLE])
     sample = replace(sample, labels=torch.full_like(sample.labels, -1))
     seeds = settings.judge.encoder_seeds

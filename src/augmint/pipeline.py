@@ -116,6 +116,10 @@ class Pipeline(Stages):
     def splits(self) -> list[Split]:
         return protocol.comparison(self.table, self.parts, self.settings)
 
+    @cached_property
+    def curve_splits(self) -> list[Split]:
+        return protocol.curve(self.table, self.parts, self.settings)
+
     # --- the classifier and the minted images that stay -------------------------------------------
 
     @cached_property
@@ -233,7 +237,10 @@ class Pipeline(Stages):
         self.run_dir.say(f"{protocol.describe(self.table, self.parts, self.settings)}; {self.compute.describe()}")
         for warning in self.leaks:
             self.run_dir.say(f"warning: {warning}")
-        splits, names = self.splits + self.select_splits, self.arms  # what cannot work is refused before any training
+        splits, names = (
+            self.splits + self.select_splits + self.curve_splits,
+            self.arms,
+        )  # what cannot work is refused before any training
         self._explain(self._seen)
         self.bench.train(splits, names)
         for other in self.others:
@@ -250,6 +257,7 @@ class Pipeline(Stages):
         for other in self.others:
             rows += [{**row, "encoder_seed": other.seed} for row in same]
             rows += other.bench.score(self.splits, self.learnt_arms, other.hidden_of)
+        rows += self.bench.score(self.curve_splits, self.arms, self.hidden_of)
         rows += self.selected if self.select_splits else []  # folds are both: they compare the arms and choose one
         if len(self.parts.test):
             rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.hidden_of)

@@ -26,15 +26,17 @@ from augmint.seeding import key, permutation
 class Split:
     """One experiment. `train` and `test` are rows of the table; labels of no other row may be used."""
 
-    role: str  # draw, fold, select, final
+    role: str  # draw, curve, fold, select, final
     number: int
     train: Tensor
     test: Tensor
     seed: int
+    labels_per_class: int | None = None  # where it is not that of the run
 
     @property
     def name(self) -> str:
-        return f"{self.role}-{self.number:02d}"
+        labels = "" if self.labels_per_class is None else f"{self.labels_per_class}-"
+        return f"{self.role}-{labels}{self.number:02d}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +96,13 @@ def uses_draws(settings: Settings, test_images: int) -> bool:
 def _carve(table: ImageTable, given: Tensor, settings: Settings) -> Tensor:
     """A slice of the labelled training images that nothing trains on: whole groups, of each class at most its share."""
     assert settings.labels_per_class is not None
+    most = max(settings.labels_per_class, *settings.judge.curve, 0)
     wanted = min(settings.data.val_images, len(given) // 10)
     labels, (_, units) = table.labels[given], torch.unique(numbered(table.group)[given], return_inverse=True)
     holds = torch.zeros(int(units.max()) + 1, len(table.classes), dtype=torch.int64)
     holds.index_put_((units, labels), torch.ones_like(labels), accumulate=True)
     have = holds.sum(0)
-    room = torch.minimum((wanted * have / len(given)).round().long(), have - settings.labels_per_class).clamp(min=0)
+    room = torch.minimum((wanted * have / len(given)).round().long(), have - most).clamp(min=0)
     taken = torch.zeros(len(holds), dtype=torch.bool)
     for unit in permutation(len(holds), settings.seed, "val").tolist():
         if not room.any():
@@ -144,6 +147,19 @@ def comparison(table: ImageTable, where: Parts, settings: Settings) -> list[Spli
             for i in range(settings.judge.draws)
         ]
     return _folds(table, labelled_rows(table, where, settings), settings, "fold", settings.judge.folds)
+
+
+def curve(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
+    """The same draws with the other numbers of labels that `judge.curve` asks for; none without a test split."""
+    if not uses_draws(settings, len(where.test)):
+        return []
+    found = []
+    for each in sorted(set(settings.judge.curve) - {settings.labels_per_class}):
+        other = settings.model_copy(update={"labels_per_class": each})
+        for i in range(settings.judge.draws):
+            rows = labelled_rows(table, where, other, i)
+            found.append(Split("curve", i, rows, where.test, key(settings.seed, "draw", i), each))
+    return found
 
 
 def selection(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:

@@ -174,12 +174,12 @@ class Bench:
                 guess = self.logits(split, arm, val, hidden_of).argmax(1)
                 val_accuracy = float((guess == table.labels[val]).double().mean())
                 stage.finish(**{**_without_schema(facts), "val_accuracy": val_accuracy})
-        per_class = self.material.settings.labels_per_class
+        per_class = split.labels_per_class or self.material.settings.labels_per_class
         return {
             "arm": arm,
             "family": arms.family(arm),
             "labels_per_class": -1 if per_class is None else per_class,
-            "draw": split.number if split.role == "draw" else -1,
+            "draw": split.number if split.role in ("draw", "curve") else -1,
             "fold": split.number if split.role in ("fold", "select") else -1,
             "role": split.role,
             "encoder_seed": self.seed,

@@ -25,6 +25,7 @@ from augmint.report import mistakes, robustness
 from augmint.report.curves import curves
 from augmint.report.evidence import SPLITS, Evidence, Trial, by_arm, summary
 from augmint.report.limits import limits
+from augmint.report.worth import worth
 
 SCHEMA = 1
 JUDGES = {"scratch-minted": "scratch-pseudo"}  # whose classifier judges the minted images: part of their cost
@@ -59,6 +60,7 @@ def collect(folder: Path) -> Facts:
     facts["per_class"] = _per_class(evidence)
     facts["confusion"] = mistakes.confusion(evidence)
     facts["calibration"] = mistakes.calibration(evidence)
+    facts["worth"] = worth(evidence)
     facts["robustness"] = robustness.robustness(evidence)
     facts["limits"] = limits(facts)
     return dict(_finite(facts))

@@ -128,6 +128,30 @@ def accuracies(facts: Facts) -> str:
     return _svg(figure, "Accuracy of every arm in every draw")
 
 
+def label_efficiency(arms: dict[str, list[Facts]]) -> str:
+    """Accuracy over labels a class, mean and interval over draws; "" for a run at one number of labels."""
+    if not arms:
+        return ""
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = _grid(1, 1, 9.6, 3.8)
+        for i, (arm, points) in enumerate(arms.items()):
+            colour, x = CYCLE[i % len(CYCLE)], [p["labels"] for p in points]
+            axes.plot(
+                x, [100 * p["mean"] for p in points], "o", ls=DASHES[i % len(DASHES)], color=colour, ms=4, label=arm
+            )
+            if all(p["draws"] > 1 for p in points):
+                low, high = ([100 * p[end] for p in points] for end in ("low", "high"))
+                axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+        counts = sorted({p["labels"] for points in arms.values() for p in points})
+        axes.set_xscale("log")
+        axes.set_xticks(counts, [str(n) for n in counts])
+        axes.minorticks_off()
+        axes.set_xlabel("labels of each class")
+        axes.set_ylabel("accuracy (%)")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure, "Accuracy over the number of labels")
+
+
 def _thousands(value: float, _: object = None) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 

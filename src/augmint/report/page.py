@@ -30,6 +30,7 @@ WORDS = (
 SECTIONS = {
     "arms": "All arms",
     "draws": "Draw by draw",
+    "worth": "Worth in labels",
     "limits": "Limits",
     "classes": "Per class",
     "confusion": "Confusions",
@@ -120,6 +121,7 @@ def _figures(facts: Facts) -> dict[str, Any]:
     return {
         "accuracies": Markup(figures.accuracies(facts)),
         "paired": Markup(figures.paired(facts)),
+        "worth": Markup(figures.label_efficiency(facts["worth"].get("arms", {}))),
         "scratch": Markup(figures.scratch_curves(facts)),
         "labels": Markup(figures.label_counts(facts)),
         "copies": Markup(copies),

@@ -21,7 +21,8 @@ def render(facts: dict[str, Any]) -> RenderableType:
     """Table and sentences, for rich's Console."""
     note = [Text(caution(facts), style="dim")] if caution(facts) else []
     leaks = [Text(f"! {line}", style="bold red") for line in facts["leaks"]]
-    return Group(table(facts), *leaks, *map(_line, facts["verdict"]), *note)
+    worth = [Text(f"≈ {row['sentence']}") for row in facts["worth"].get("worth", [])]
+    return Group(table(facts), *leaks, *map(_line, facts["verdict"]), *worth, *note)
 
 
 def table(facts: dict[str, Any]) -> Table:
