@@ -18,7 +18,7 @@ from augmint.classify import (
     surest,
 )
 from augmint.classify.graph import poisson_potential
-from augmint.classify.scratch import _extra_share, _schedule
+from augmint.classify.scratch import _extra_share, rising_then_falling
 from augmint.config import ClassifySettings
 from augmint.data.table import ImageTable
 from augmint.train import Compute
@@ -172,4 +172,4 @@ def test_extra_share_fades_and_never_exceeds_half() -> None:
     shares = [_extra_share(p / 100, settings) for p in range(100)]
     assert max(shares) == 0.5 == shares[0] == shares[79] and shares[-1] < 0.03
     assert all(a >= b for a, b in zip(shares, shares[1:], strict=False))
-    assert 0 < _schedule(0.0) < _schedule(0.1) == 1.0 > _schedule(0.99) > 0
+    assert 0 < rising_then_falling(0.0) < rising_then_falling(0.1) == 1.0 > rising_then_falling(0.99) > 0

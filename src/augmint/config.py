@@ -174,6 +174,21 @@ class MeasureSettings(Strict):
     images: Positive = 100_000
 
 
+class FinetuneSettings(Strict):
+    """Encoder and head, fine-tuned together (the arm encoder-finetune)."""
+
+    images: Positive = 30_000  # unlabelled ones seen; a quarter as many labelled ones come beside
+    batch: Positive = 128  # unlabelled images a step
+    lr: NonNegative = 5e-4  # of the encoder
+    head_lr: NonNegative = 5e-4
+    weight_decay: NonNegative = 1e-3
+    policy: str = "randaugment"  # strong augmentation of the unlabelled images
+    momentum: Fraction = 0.98  # of the averages of weights, of confidence and of class frequencies
+    temperature: float = Field(3.0, gt=0)  # softens what the head on the frozen features says
+    trust: Fraction = 0.5  # from this share of the training on the network's own opinion alone counts
+    alignment: Fraction = 0.5  # power of the distribution alignment; 0: none
+
+
 class ClassifySettings(Strict):
     """Few labels (+ minted) → classifier."""
 
@@ -188,6 +203,7 @@ class ClassifySettings(Strict):
     minted_weight: NonNegative = 1.0
     fade: Fraction = 0.8  # from here on the minted share falls to zero at the end
     logistic_c: float = Field(0.1, gt=0)
+    finetune: FinetuneSettings = FinetuneSettings()
 
 
 class JudgeSettings(Strict):
@@ -262,7 +278,7 @@ def tiny() -> Tree:
             "image": {"images": 640, "batch": 32, "width": 8, "d_width": 8},
             "feature": {"images": 2_000, "batch": 64, "hidden": 32},
         },
-        "classify": {"images": 640, "batch": 32, "width": 8},
+        "classify": {"images": 640, "batch": 32, "width": 8, "finetune": {"images": 640, "batch": 64}},
         "mint": {"parents_per_class": 10},
         "measure": {"width": 8, "images": 1_000},
         "judge": {"draws": 2, "folds": 2, "repeats": 1, "select_folds": 2},

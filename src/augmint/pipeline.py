@@ -59,6 +59,7 @@ class Pipeline(Stages):
             self.thresholds,
             self.feature_generator,
             self.feature_thresholds,
+            self.encoder,
         )
 
     @cached_property

@@ -78,7 +78,7 @@ def _extra_share(progress: float, settings: ClassifySettings) -> float:
     return settings.minted_share * (1 - progress) / (1 - settings.fade)
 
 
-def _schedule(progress: float) -> float:
+def rising_then_falling(progress: float) -> float:
     """Learning rate: a tenth of the training up, then down to zero in a straight line."""
     return min(progress / 0.1 + 0.01, 1.0, (1 - progress) / 0.9)
 
@@ -154,7 +154,7 @@ def fit_scratch(
             logits = network(drawn.images.contiguous(memory_format=torch.channels_last))
         losses = F.cross_entropy(logits.float(), drawn.targets, reduction="none")
         loss = (losses * drawn.weights).sum() / drawn.weights.sum()
-        set_rate(optimiser, settings.lr * _schedule(progress))
+        set_rate(optimiser, settings.lr * rising_then_falling(progress))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

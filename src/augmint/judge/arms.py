@@ -2,7 +2,7 @@
 
     model = find("scratch-weak")(situation)
 
-An arm gets a Situation and returns a classifier of images (ScratchClassifier) or of the encoder's
+An arm gets a Situation and returns a classifier of images (ScratchClassifier, FinetunedEncoder) or of the encoder's
 features (LogisticHead). To add an arm, write a function here and name it in `judge.arms`.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Callable
 import torch
 
 from augmint.augment import policy
-from augmint.classify import LogisticHead, ScratchClassifier, fit_logistic
+from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, fit_finetuned, fit_logistic
 from augmint.errors import UsageError
 from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, smote_features
 from augmint.judge.situation import Situation
 
-Model = ScratchClassifier | LogisticHead
+Model = ScratchClassifier | FinetunedEncoder | LogisticHead
 Arm = Callable[[Situation], Model]
 
 
@@ -80,6 +80,28 @@ def encoder(situation: Situation) -> Model:
 def encoder_propagate(situation: Situation) -> Model:
     """The head of the labels, its logits added to those of least squares from what propagation decides for the whole
     pool: where labels are few the many decisions say more, where they are many the labels themselves."""
+    return _propagated_head(situation)
+
+
+def encoder_finetune(situation: Situation) -> Model:
+    """Encoder and head trained further: the head of `encoder-propagate` to begin with, then self-training."""
+    m = situation.material
+    if m.encoder is None:
+        raise UsageError("the arm encoder-finetune needs an encoder; train one with `augmint represent`")
+    return fit_finetuned(
+        m.encoder,
+        _propagated_head(situation),
+        m.pool_table,
+        m.hidden,
+        situation.known,
+        m.settings.classify.finetune,
+        m.compute,
+        seed=situation.split.seed,
+        allowed=situation.unlabelled,
+    )
+
+
+def _propagated_head(situation: Situation) -> LogisticHead:
     return _head(situation, None) + situation.material.squares.fit(situation.decisions, situation.classes)
 
 

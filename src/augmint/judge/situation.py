@@ -23,6 +23,7 @@ from augmint.generate.feature import FeatureGenerator
 from augmint.generate.image import ImageGenerator
 from augmint.judge.protocol import Split, places
 from augmint.mint import FeatureThresholds, Minted, Thresholds, mint_features, mint_images
+from augmint.represent import Encoder
 from augmint.train import Compute
 
 
@@ -44,6 +45,7 @@ class Material:
     thresholds: Thresholds | None = None
     feature_generator: FeatureGenerator | None = None
     feature_thresholds: FeatureThresholds | None = None
+    encoder: Encoder | None = None  # for arms that train it further, each a copy of its own
 
     @cached_property
     def place(self) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from augmint.classify import LogisticHead, ScratchClassifier
+from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier
 from augmint.judge import arms
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
@@ -57,7 +57,9 @@ COLUMNS = pa.schema(
 def load_model(path: Path, compute: Compute) -> arms.Model:
     """The classifier that an arm left behind."""
     kind = checkpoint.load(path)["kind"]
-    return LogisticHead.load(path) if kind == "logistic" else ScratchClassifier.load(path, compute)
+    if kind == "logistic":
+        return LogisticHead.load(path)
+    return (FinetunedEncoder if kind == "finetuned" else ScratchClassifier).load(path, compute)
 
 
 class Bench:

@@ -15,6 +15,7 @@ ARMS = {
     "scratch-minted": "+ minted images",
     "encoder": "encoder only",
     "encoder-propagate": "+ propagated labels",
+    "encoder-finetune": "fine-tuned",
     "encoder-gaussian": "+ Gaussian features",
     "encoder-smote": "+ SMOTE features",
     "encoder-mixup": "+ mixed features",

@@ -6,29 +6,25 @@
 Unlabelled images are left aside. Training is that of the arms from scratch (classify/scratch.py).
 """
 
-from typing import Any
-
-import numpy as np
-import torch
 import torch.nn.functional as F
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 from torch import Tensor
 
 from augmint.augment import policy as policy_named
-from augmint.classify.base import Array, FewLabels, FitError, Task
+from augmint.classify.base import Task
+from augmint.classify.images import ImageClassifier
 from augmint.classify.scratch import Extra, fit_scratch
 from augmint.config import ClassifySettings
 from augmint.data.table import ImageTable
 from augmint.train import Compute
 
 
-class Scratch(FewLabels):
+class Scratch(ImageClassifier):
     """policy    augmentation of all samples
     settings  network, length, rates and minted share of a batch; None: the defaults of `classify`
     folds     of the cross-validation that calibrates; each is a training of its own, so the default is none
-
-    The weight of minted samples is that of each in the loss; None: 1.
     """
+
+    name = "scratch"
 
     def __init__(
         self,
@@ -43,24 +39,6 @@ class Scratch(FewLabels):
         self.seed = seed
         self.device = device
         self.folds = folds
-
-    def _pairs(self, X: Any, y: Any) -> tuple[Tensor, Array]:
-        images, labels = _images(X), column_or_1d(y)
-        check_consistent_length(images, labels)
-        self.n_features_in_ = images[0].numel()
-        self._shape = tuple(images.shape[1:])
-        return images, labels
-
-    def _rows(self, X: Any) -> Tensor:
-        images = _images(X)
-        if tuple(images.shape[1:]) != self._shape:
-            raise FitError(
-                f"images of {tuple(images.shape[1:])} for a classifier of {self._shape}; load them at that size"
-            )
-        return images
-
-    def _weight(self, task: Task, count: int) -> float:
-        return 1.0
 
     def _learn(self, task: Task) -> None:
         chosen = self.settings or ClassifySettings()
@@ -81,17 +59,6 @@ class Scratch(FewLabels):
 
     def _scores(self, x: Tensor) -> Tensor:
         return self._model.logits(x)
-
-
-def _images(X: Any) -> Tensor:
-    """uint8 [N, C, H, W]. FitError for anything else."""
-    images = torch.as_tensor(np.asarray(X))
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
-        raise FitError(
-            f"X is {images.dtype} {list(images.shape)}; the classifier 'scratch' reads images, "
-            "uint8 [N, C, H, W] with C = 1 or 3"
-        )
-    return images
 
 
 build = Scratch
