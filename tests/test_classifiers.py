@@ -1,9 +1,11 @@
 """Classifiers by name: scikit-learn's contract, -1 for unlabelled, minted samples, calibration."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -14,9 +16,12 @@ import augmint as am
 from augmint.classify.classifiers import classifier, names
 from augmint.classify.graph import DECIDING
 from augmint.classify.linear import Squares
-from augmint.config import ClassifySettings
+from augmint.config import ClassifySettings, FinetuneSettings
 from augmint.errors import InputError, UsageError
 from augmint.measure.calibration import best_temperature, expected_calibration_error
+from augmint.represent.encoder import Encoder, Form, build
+from augmint.represent.whitening import Whitening
+from augmint.train import Compute
 
 STATUSES = ("passed", "failed", "xfail", "skipped")
 FEATURES = ("logistic", "propagate", "prototype", "pseudo")
@@ -65,7 +70,7 @@ def test_the_failed_check_fails_only_because_minus_one_is_unlabelled(name: str) 
 
 
 def test_found_by_name_from_python() -> None:
-    assert {*FEATURES, "scratch"} <= set(names())
+    assert {*FEATURES, "scratch", "finetune"} == set(names())
     assert am.classifier("propagate", k=5).get_params()["k"] == 5
     with pytest.raises(UsageError, match=r"choose one of .*propagate"):
         classifier("no-such")
@@ -187,8 +192,6 @@ def test_calibrated_probabilities_mean_more_than_raw_ones(name: str) -> None:
 
 
 def am_tensor(values: np.ndarray[Any, Any]) -> Any:
-    import torch
-
     return torch.from_numpy(np.asarray(values))
 
 
@@ -224,16 +227,34 @@ def scratch(**options: Any) -> Any:
     return classifier("scratch", policy="none", settings=SHORT, device="cpu", **options)
 
 
-def test_check_estimator_does_not_apply_to_images() -> None:
-    """It gives tables of numbers [N, D] to every estimator; `scratch` reads images [N, C, H, W] alone and says so."""
+def encoder() -> Encoder:
+    """Random weights: enough to tell left from right."""
+    compute, form = Compute.choose("cpu", "fp32"), Form("cnn", (1, 12, 12), 8, "auto", 0, 8, 2)
+    torch.manual_seed(0)
+    network, _ = build(form)
+    return Encoder(form, compute.place(network).eval(), None, compute, Whitening.none(network.features))
+
+
+def finetune(**options: Any) -> Any:
+    settings = FinetuneSettings(images=1280, batch=32, policy="none", lr=5e-3)
+    return classifier("finetune", encoder=encoder(), settings=settings, device="cpu", **options)
+
+
+IMAGES = (scratch, finetune)
+
+
+@pytest.mark.parametrize("made", IMAGES)
+def test_check_estimator_does_not_apply_to_images(made: Any) -> None:
+    """It gives tables of numbers [N, D] to every estimator; these read images [N, C, H, W] alone and say so."""
     with pytest.raises(InputError, match=r"reads images, uint8 \[N, C, H, W\]"):
-        check_estimator(scratch())
+        check_estimator(made())
 
 
-def test_scratch_keeps_the_contract_on_images() -> None:
+@pytest.mark.parametrize("made", IMAGES)
+def test_the_contract_is_kept_on_images(made: Any) -> None:
     x, y = bright_and_dark()
     known = np.where(np.arange(80) < 20, y, -1)
-    model = scratch(folds=2)
+    model = made(folds=2)
     again = clone(model)
     assert model.fit(x, np.array(["left", "right"])[y]) is model and model.classes_.tolist() == ["left", "right"]
     again.fit(x, known)
@@ -254,3 +275,29 @@ def test_scratch_takes_minted_images_by_weight() -> None:
         w: clone(scratch()).set_params(**options).fit(x, known, extra=(x[20:60], 1 - y[20:60], w)) for w in (0.0, 50.0)
     }
     assert fits[0.0].score(x[60:], y[60:]) > 0.9 > 0.2 > fits[50.0].score(x[60:], y[60:])
+
+
+def test_finetune_takes_the_file_of_an_encoder_and_leaves_it_as_it_is(tmp_path: Path) -> None:
+    x, y = bright_and_dark()
+    known, path = np.where(np.arange(80) < 20, y, -1), tmp_path / "encoder.safetensors"
+    encoder().save(path)
+    before = path.read_bytes()
+    a, b = finetune().fit(x, known), finetune().set_params(encoder=path).fit(x, known)
+    np.testing.assert_allclose(a.predict_proba(x), b.predict_proba(x), atol=1e-5)
+    assert path.read_bytes() == before
+    with pytest.raises(InputError, match="give one, or its file"):
+        classifier("finetune").fit(x, known)
+
+
+@pytest.mark.parametrize("minted", [False, True])
+def test_finetune_starts_from_what_pseudo_knows_of_frozen_features(minted: bool) -> None:
+    """Nothing learnt (rates 0): the same probabilities, with minted images too."""
+    x, y = bright_and_dark()
+    known, still = np.where(np.arange(80) < 12, y, -1), FinetuneSettings(images=32, batch=32, lr=0.0, head_lr=0.0)
+    extra = (x[20:40], 1 - y[20:40], 2.0) if minted else None
+    frozen = encoder()
+    hidden = frozen.hidden(am_tensor(x)).numpy()
+    want = classifier("pseudo", folds=0).fit(hidden, known, extra=(hidden[20:40], *extra[1:]) if extra else None)
+    model = finetune().set_params(settings=still).fit(x, known, extra=extra)
+    model._model.network.backbone.load_state_dict(frozen.network.state_dict())  # BatchNorm has seen other images
+    np.testing.assert_allclose(model.predict_proba(x), want.predict_proba(hidden), atol=1e-4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from augmint.classify import neighbour_graph
+from augmint.classify import FinetunedEncoder, neighbour_graph
 from augmint.classify.linear import Squares
 from augmint.config import JudgeSettings, Settings, resolve
 from augmint.data.table import ImageTable
@@ -16,6 +16,8 @@ from augmint.errors import InputError, UsageError
 from augmint.judge import arms, protocol
 from augmint.judge.situation import Material, Situation
 from augmint.judge.trials import Bench
+from augmint.represent.encoder import Encoder, Form, build
+from augmint.represent.whitening import Whitening
 from augmint.train import Compute, RunDir
 
 
@@ -194,6 +196,44 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
     assert torch.equal(situation.decisions >= 0, pool < 60) and torch.equal(situation.decisions[:6], classes[:6])
     head: Any = arms.find(name)(situation)
     assert float((head.logits(features).argmax(1) == classes).float().mean()) > 0.95
+
+
+def test_the_finetuned_arm_sees_its_own_labels_and_no_held_out_row() -> None:
+    """Its network starts from the head of `encoder-propagate` and is stored as one file of its own kind."""
+    form = Form("cnn", (1, 8, 8), 8, "auto", 0, 8, 2)
+    compute = Compute.choose("cpu", "fp32")
+    torch.manual_seed(0)
+    body = build(form)[0]
+    encoder = Encoder(form, compute.place(body).eval(), None, compute, Whitening.none(body.features))
+    t = sides(90)
+    hidden = encoder.hidden(t)
+    short = {"classify": {"finetune": {"images": 1280, "batch": 32, "policy": "none", "lr": 5e-3}}}
+    pool = torch.arange(90)
+    material = Material(
+        t, pool, t, hidden, hidden, neighbour_graph(hidden), pool[:0], resolve(overrides=short), compute
+    )
+    split = protocol.Split("fold", 0, torch.arange(6), torch.arange(60, 90), 1)
+    with pytest.raises(UsageError, match="needs an encoder"):
+        arms.find("encoder-finetune")(Situation(material, split))
+    model = arms.find("encoder-finetune")(Situation(replace(material, encoder=encoder), split))
+    assert isinstance(model, FinetunedEncoder) and arms.family("encoder-finetune") == "encoder"
+    assert float((model.logits(t).argmax(1) == t.labels).float().mean()) > 0.95
+    other = t.with_labels(torch.where(pool < 6, t.labels, 1 - t.labels))  # all labels but its own turned around
+    again = arms.find("encoder-finetune")(Situation(replace(material, encoder=encoder, table=other), split))
+    assert torch.equal(again.logits(t), model.logits(t))  # type: ignore[arg-type]
+    noise = torch.randint(0, 256, (30, 1, 8, 8), dtype=torch.uint8)
+    held = ImageTable.of(torch.cat([t.gather(pool[:60]), noise]), t.labels, t.classes)
+    again = arms.find("encoder-finetune")(Situation(replace(material, encoder=encoder, pool_table=held), split))
+    assert torch.equal(again.logits(t), model.logits(t))  # type: ignore[arg-type]
+
+
+def sides(count: int) -> ImageTable:
+    """Class 0: the left half is bright; class 1: the right half."""
+    images = torch.randint(0, 90, (count, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    labels = torch.arange(count) % 2
+    images[labels == 0, :, :, :4] += 120
+    images[labels == 1, :, :, 4:] += 120
+    return ImageTable.of(images, labels, ("left", "right"))
 
 
 def test_the_protocol_in_words_names_settings_that_there_are() -> None:

@@ -192,6 +192,24 @@ def test_predict_gives_classes_and_probabilities(run: am.Run, tmp_path: Path) ->
     assert [r["label"] for r in rows] == [p.label for p in found]
 
 
+def test_a_finetuned_encoder_is_scored_chosen_and_predicts(tmp_path: Path) -> None:
+    """The only arm, so it is the final one: `predict` needs no encoder file, and says what the trial's network says."""
+    without = {"image": {"enabled": False}, "feature": {"enabled": False}}
+    tree = {"generate": without, "judge": {"arms": ["encoder-finetune"]}}
+    found = am.run("digits", tmp_path / "r", labels_per_class=5, preset="tiny", quiet=True, settings=tree)
+    trials = pq.read_table(found.folder / "trials.parquet").to_pylist()
+    assert {t["arm"] for t in trials} == {"encoder-finetune"}
+    assert all(t["accuracy"] > 0.3 for t in trials if t["role"] in ("draw", "final"))  # chance is 0.1
+    final = json.loads((found.folder / "final" / "final.json").read_text())
+    assert final["arm"] == "encoder-finetune" and not (found.folder / "final" / "encoder.safetensors").exists()
+    images, labels = load_digits(return_X_y=True)
+    for i in range(40):
+        Image.fromarray((images[i].reshape(8, 8) * 255 / 16).astype(np.uint8)).save(tmp_path / f"{i:02d}.png")
+    files = sorted(tmp_path.glob("*.png"))
+    right = np.mean([p.label == str(labels[i]) for i, p in enumerate(found.predict(files))])
+    assert right > 0.3
+
+
 def test_a_folder_without_test_split_is_cross_validated(photos: Path, tmp_path: Path) -> None:
     on_disk = ("--set", "data.resident=0")  # no stage may need the images in memory
     out = augmint("run", photos, "--preset", "tiny", "--out", tmp_path / "r", "--json", *on_disk)
