@@ -338,7 +338,12 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     out = augmint(
         "run", "digits", "--labels-per-class", "5", "--preset", "tiny", "--out", tmp_path / "r", "--dry-run", "--json"
     )
+    tuned = augmint(
+        "run", "digits", "--labels-per-class", "5", "--preset", "tiny", "--out", tmp_path / "r", "--dry-run",
+        "--set", "judge.arms=[encoder-finetune]"
+    )  # fmt: skip
     facts = json.loads(out.stdout)
+    assert "fine-tuned" in tuned.stdout and "fine-tuned" not in out.stdout
     stages = "load represent explain generate-image generate-feature trials".split()
     assert stages == [line["stage"] for line in facts["lines"]]
     assert facts["seconds"] > 0 and facts["memory"] > 10**8 and not (tmp_path / "r").exists()

@@ -14,7 +14,8 @@ from rich.console import Group
 from rich.table import Table
 
 from augmint.augment import policy
-from augmint.classify import fit_scratch
+from augmint.classify import fit_finetuned, fit_scratch
+from augmint.classify.linear import Squares
 from augmint.config import Settings
 from augmint.data import load
 from augmint.data.table import ImageTable
@@ -142,16 +143,34 @@ def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int) -> L
         short = s.classify.model_copy(update={"images": images})
         return fit_scratch(sample, rows, labels, policy("weak"), short, compute, classes=2, seed=0)
 
+    f = s.classify.finetune
+    tuned = "encoder-finetune" in s.judge.arms
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rate = per_image(train, s.classify.batch)
+        each = per_image(train, s.classify.batch) * s.classify.images * len(arms)
+        each += per_image(_finetuning(s, sample, compute), f.batch) * f.images if tuned else 0.0
     finally:
         torch.set_num_threads(threads)
     workers = min(cores(), splits) if compute.device.type == "cpu" else 1
-    count = len(arms) * splits
-    what = f"{len(s.judge.arms) * splits} trials, {count} of them networks from scratch"
-    return Line("trials", what, rate * s.classify.images * count / workers)
+    what = f"{len(s.judge.arms) * splits} trials, {len(arms) * splits} of them networks from scratch"
+    return Line("trials", what + ", fine-tuned encoders too" * tuned, each * splits / workers)
+
+
+def _finetuning(s: Settings, sample: ImageTable, compute: Compute) -> Callable[[int], object]:
+    """Fine-tuning an encoder of random weights for so many images."""
+    form = form_of(sample, s.represent)
+    network, _ = build(form)
+    encoder = Encoder(form, compute.place(network), None, compute, Whitening.none(network.features))
+    hidden, known = encoder.hidden(sample), torch.full((len(sample),), -1)
+    known[: min(100, len(sample) // 2)] = torch.arange(min(100, len(sample) // 2)) % 2
+    head = Squares.of(hidden).fit(known, 2)
+
+    def train(images: int) -> object:
+        short = s.classify.finetune.model_copy(update={"images": images})
+        return fit_finetuned(encoder, head, sample, hidden, known, short, compute, seed=0)
+
+    return train
 
 
 def estimate(settings: Settings, folder: Path) -> Estimate:
