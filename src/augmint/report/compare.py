@@ -116,7 +116,8 @@ def _pairs(a: _Side, b: _Side, arms: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _units(side: _Side, arm: str) -> dict[tuple[int, int], Trial]:
-    return {(t["draw"], t["fold"]): t for t in side.arms[arm]}
+    """Trials by draw or fold; of several encoder seeds the first, which both runs have."""
+    return {(t["draw"], t["fold"]): t for t in reversed(side.arms[arm])}
 
 
 def _same_draws(a: _Side, b: _Side, pair: tuple[str, str]) -> list[tuple[int, int]]:
