@@ -9,7 +9,7 @@ import torch
 
 from augmint import cli
 from augmint.errors import InputError
-from augmint.judge.trials import _keep, _kept
+from augmint.judge.stored import keep, kept
 from augmint.report.evidence import Evidence
 from augmint.train.checkpoint import atomic_write, read_json
 from augmint.train.rundir import RunDir
@@ -59,12 +59,12 @@ def test_damaged_config_is_refused_but_may_be_overwritten(tmp_path: Path) -> Non
 
 def test_damaged_logits_are_scored_again(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    _keep(path, "mark", torch.ones(2, 3), torch.arange(2))
-    kept = _kept(path, "mark")
-    assert kept is not None and torch.equal(kept, torch.ones(2, 3))
-    assert _kept(path, "other") is None
+    keep(path, "mark", {"logits": torch.ones(2, 3), "rows": torch.arange(2)})
+    found = kept(path, "mark")
+    assert found is not None and torch.equal(found["logits"], torch.ones(2, 3)) and found["rows"].tolist() == [0, 1]
+    assert kept(path, "other") is None
     path.write_text("x")
-    assert _kept(path, "mark") is None
+    assert kept(path, "mark") is None
 
 
 def test_a_picture_that_cannot_be_written(
