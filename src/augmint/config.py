@@ -184,7 +184,7 @@ class FinetuneSettings(Strict):
     weight_decay: NonNegative = 1e-3
     policy: str = "randaugment"  # strong augmentation of the unlabelled images
     momentum: Fraction = 0.98  # of the averages of weights, of confidence and of class frequencies
-    temperature: float = Field(3.0, gt=0)  # softens what the head on the frozen features says
+    temperature: float = Field(1.0, gt=0)  # more softens what the head on the frozen features says
     trust: Fraction = 0.5  # from this share of the training on the network's own opinion alone counts
     alignment: Fraction = 0.5  # power of the distribution alignment; 0: none
 

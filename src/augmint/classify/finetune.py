@@ -4,7 +4,7 @@
     logits = model.logits(images)             # uint8 [N, C, H, W] → float32 [N, K]
 
 `head` is what a classifier on the frozen features knows (that of the arm `encoder-propagate`): training starts from it,
-and what it says of every row, softened, are the first targets. In each step labelled images pass under weak
+and what it says of every row are the first targets. In each step labelled images pass under weak
 augmentation and unlabelled ones under strong; the latter's targets go over from the first ones to what the moving
 average of the network says of the weakly augmented images (FixMatch: Sohn et al., NeurIPS 2020; its threshold and
 class frequencies by classify/selftraining.py). The weights that stay are the average's last.
