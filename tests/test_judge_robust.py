@@ -62,7 +62,7 @@ def test_contrast_is_reduced_about_the_mean_as_numpy_does() -> None:
 
 def test_blur_is_a_gaussian_of_that_width() -> None:
     got = corrupt(IMAGES, "blur", 5, draws(torch.arange(6))).numpy().astype(float)
-    sigma = KINDS["blur"][1][4] * 24
+    sigma = 0.25 + KINDS["blur"][1][4] * 24
     want = IMAGES.numpy().astype(float)
     for axis in (2, 3):
         want = gaussian_filter1d(want, sigma, axis, mode="mirror", radius=int(np.ceil(3 * sigma)))
@@ -119,6 +119,13 @@ def test_robustness_from_stored_logits_by_hand(tmp_path: Path) -> None:
     means = [(1 + 1 + 1 + 0.75) / 4, (1 + 0 + 1 + 0.75) / 4]
     assert arm["mean"] == pytest.approx(np.mean(means)) and arm["std"] == pytest.approx(np.std(means, ddof=1))
     assert arm["worst"] == 0.5 and arm["worst_at"] == ["noise", 2]
+
+
+def test_an_arm_that_counts_beside_every_encoder_is_tested_once(tmp_path: Path) -> None:
+    evidence = stored(tmp_path)
+    want = robustness(evidence)
+    evidence.counted = evidence.counted + [{**trial, "encoder_seed": 1} for trial in evidence.counted]
+    assert robustness(evidence) == want
 
 
 def test_a_damaged_file_or_one_of_other_images_counts_as_not_there(tmp_path: Path) -> None:

@@ -72,6 +72,17 @@ def test_torchrun_chooses_views_once_for_all_processes(tmp_path: Path) -> None:
         assert choices[1]["scores"][name] == pytest.approx(score, abs=0.02), name
 
 
+def test_torchrun_helps_with_the_encoder_of_every_seed(tmp_path: Path) -> None:
+    settings = ["judge.encoder_seeds=2", "judge.robust_images=0", "judge.arms=[encoder]", "represent.images=512"]
+    settings += ["generate.image.enabled=false", "generate.feature.enabled=false"]
+    pairs = [part for setting in settings for part in ("--set", setting)]
+    command = ["run", "digits", "--labels-per-class", "4", "--preset", "tiny", "--out", str(tmp_path / "r"), *pairs]
+    start(2, "-m", "augmint", *command)
+    assert len(list((tmp_path / "r" / "stages" / "represent").glob("*/done.json"))) == 2
+    report = json.loads((tmp_path / "r" / "report" / "report.json").read_text())
+    assert report["evaluation"]["encoder_seeds"] == [0, 1]
+
+
 def test_one_process_is_left_alone() -> None:
     rows, network = torch.arange(7), nn.Sequential(nn.BatchNorm1d(3))
     assert parallel.world() == 1 and parallel.rank() == 0

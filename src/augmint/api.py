@@ -128,7 +128,7 @@ def execute(
     """Run one stage ('represent', 'generate', 'mint', 'measure', 'classify', 'run') with what it needs before it."""
     parallel.start()
     if parallel.rank():
-        return _help(settings, folder)
+        return _help(stage, settings, folder)
     with RunDir.open(folder, settings.model_dump(mode="json"), overwrite=overwrite, progress=progress) as run_dir:
         parallel.wait()
         pipeline = Pipeline(run_dir, settings)
@@ -184,10 +184,11 @@ def pick(
         return to_label.write(pool, picks, folder / "pick", settings.data_source)
 
 
-def _help(settings: Settings, folder: Path) -> None:
-    """What the other processes of a `torchrun` do: learn the encoder with the first one, which does all the rest."""
+def _help(stage: str, settings: Settings, folder: Path) -> None:
+    """What the other processes of a `torchrun` do: learn the encoders with the first one, which does all the rest."""
     parallel.wait()  # until the first has the run folder ready
-    assert Pipeline(RunDir(folder, writes=False), settings).encoder is not None
+    pipeline = Pipeline(RunDir(folder, writes=False), settings)
+    assert pipeline.encoders() if stage == "run" else pipeline.encoder
 
 
 def run(

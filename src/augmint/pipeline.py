@@ -86,6 +86,10 @@ class Pipeline(Stages):
             vars(other).update(table=self.table, parts=self.parts, pool_table=self.pool_table)
         return found
 
+    def encoders(self) -> list[Encoder]:
+        """Those of all seeds. A run learns them before all else: with these the processes of a `torchrun` help."""
+        return [one.encoder for one in (self, *self.others)]
+
     @property
     def learnt_arms(self) -> tuple[str, ...]:
         """The arms that another encoder or generator changes."""
@@ -238,10 +242,8 @@ class Pipeline(Stages):
         self.run_dir.say(f"{protocol.describe(self.table, self.parts, self.settings)}; {self.compute.describe()}")
         for warning in self.leaks:
             self.run_dir.say(f"warning: {warning}")
-        splits, names = (
-            self.splits + self.select_splits + self.curve_splits,
-            self.arms,
-        )  # what cannot work is refused before any training
+        splits, names = self.splits + self.select_splits + self.curve_splits, self.arms  # refused before any training
+        self.encoders()
         self._explain(self._seen)
         self.bench.train(splits, names)
         for other in self.others:

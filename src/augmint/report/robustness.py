@@ -25,7 +25,8 @@ def robustness(evidence: Evidence) -> Facts:
     lowest, worst_at its kind and strength (1 …). Arms without stored images are left out.
     """
     arms, images, units = {}, set(), set()
-    for arm, trials in by_arm(evidence.counted).items() if len(evidence.labels) else ():
+    once = {t["logits"]: t for t in evidence.counted}.values()  # an arm of labels alone counts beside every encoder
+    for arm, trials in by_arm(once).items() if len(evidence.labels) else ():
         found = [one for one in (_one(evidence, trial) for trial in trials) if one]
         if found:
             arms[arm] = _arm([accuracies for accuracies, _, _ in found], [clean for _, clean, _ in found])

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from augmint.judge.arms import learns_from_labels_alone
+from augmint.judge.decision import LEAST_DRAWS
 from augmint.measure.intervals import t_interval
 from augmint.measure.worth import Worth, labels_worth
 from augmint.report.evidence import Evidence, Trial
 from augmint.report.words import label
 
-LEAST_DRAWS = 8  # for any claim
 Facts = dict[str, Any]
 Table = dict[str, dict[int, dict[int, float]]]  # arm → labels a class → draw → accuracy, mean over encoder seeds
 
@@ -85,8 +85,8 @@ def _worth(table: Table, arm: str, baseline: str, labels: int) -> Worth | None:
 
 def sentence(found: Worth, arm: str, baseline: str, labels: int, counts: list[int]) -> str:
     """What it is worth, in words; nothing is said beyond the numbers of labels that were run."""
-    where = "" if arm.startswith("scratch") else " on the encoder"
-    subject = f"{labels} labels a class{where}, {label(arm)}"
+    where = "on the encoder " if arm.startswith("encoder-") else ""
+    subject = f"{labels} labels a class {where}({label(arm)})"
     rival = f"labels a class with {label(baseline)}"
     if found.beyond:
         end = f"more than {counts[-1]}" if found.beyond > 0 else f"fewer than {counts[0]}"
