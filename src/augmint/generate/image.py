@@ -125,6 +125,7 @@ def train_image_generator(
     stage: StageDir | None = None,
     encoder: Encoder | None = None,
     near: Tensor | None = None,
+    sources: Tensor | None = None,
 ) -> ImageGenerator:
     """Train on all images of `table`, whose `features` (float [N, D]) say which are near each other: real pairs are
     rows and their `near` int64 [N, k] (default: nearest neighbours in the features).
@@ -139,8 +140,9 @@ def train_image_generator(
         table = replace(table, images=table.images.to(compute.device))
     encoder = _encoder_for(settings, encoder)
     near = neighbours(features.float(), settings.neighbours) if near is None else near
-    trainer = ImageTrainer(table, features.float(), near, settings, compute, seed, encoder)
-    plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
+    trainer = ImageTrainer(table, features.float(), near, settings, compute, seed, encoder, sources)
+    count = len(table) if sources is None else len(sources)
+    plan = Plan(settings.images, min(settings.batch, count), seed, STREAM, compute.device)
     shape = table.shape
 
     def finished(seconds: float = 0.0) -> ImageGenerator:
@@ -148,6 +150,6 @@ def train_image_generator(
         return ImageGenerator(trainer.average.module, trainer.game.judges, shape, settings, compute, seconds, form)
 
     snapshots = Snapshots(stage, table, seed, plan, lambda images, draws: finished().generate(images, draws))
-    seconds = fit(trainer.step, len(table), plan, trainer.state(), stage, on_look=snapshots.look)
+    seconds = fit(trainer.step, count, plan, trainer.state(), stage, on_look=snapshots.look)
     trainer.game.judges.eval()
     return finished(seconds)

@@ -82,8 +82,10 @@ class ImageTrainer:
         compute: Compute,
         seed: int,
         encoder: Encoder | None,
+        sources: Tensor | None = None,
     ) -> None:
         self.settings, self.compute, self.table = settings, compute, table
+        self.sources = None if sources is None else sources.to(compute.device)
         self.groups = _groups(settings, features, table.labels, seed, compute)
         conditions = int(self.groups.max()) + 1 if self.groups is not None and settings.condition != "none" else 0
         self.near = near[:, : settings.neighbours].to(compute.device)
@@ -117,9 +119,11 @@ class ImageTrainer:
     def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         """D learns from G's children of these parents, then G from D."""
         s = self.settings
-        near_rows = choose(self.near[rows], draws)
+        near_rows, other_rows = (choose(self.near[rows], d) for d in (draws, draws.fork("other")))
+        rows = rows if self.sources is None else self.sources[rows]
         parents, near = self._images(rows), self._images(near_rows)
-        children, loss, metrics = self._play(parents, near, rows, near_rows, draws)
+        like = parents if self.sources is None else self._images(other_rows)  # as far from `near` as real ones are
+        children, loss, metrics = self._play(parents, near, like, rows, near_rows, draws)
         if progress >= s.warm_up or not s.reconstruction:
             adversarial, more = self._judge(parents, near, children, rows, draws)
             loss, metrics = loss + adversarial, {**metrics, **more, "g_loss": adversarial.detach()}
@@ -148,7 +152,7 @@ class ImageTrainer:
         return self.game.g_loss((shown, shown_parents), real, draws), metrics
 
     def _play(
-        self, parents: Tensor, near: Tensor, rows: Tensor, near_rows: Tensor, draws: Draws
+        self, parents: Tensor, near: Tensor, like: Tensor, rows: Tensor, near_rows: Tensor, draws: Draws
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Children [B, …] of fresh noise, and the terms of G's objective that need no discriminator."""
         s, net, half = self.settings, self.network, (len(parents) + 1) // 2
@@ -173,8 +177,11 @@ class ImageTrainer:
             metrics |= {"echo": error[:half].mean().detach(), "again": error[half:].mean().detach()}
             metrics["code"] = kept.detach()
         if twins:
-            apart = losses.diversity(children[:half], rest[-half:], wanted=(near - parents).abs().mean())
+            apart = losses.diversity(children[:half], rest[-half:], wanted=(near - like).abs().mean())
             loss, metrics["sameness"] = loss + s.diversity * apart, apart.detach()
+        if self.sources is not None and s.structure:
+            lost = losses.structure(children, parents)
+            loss, metrics["structure"] = loss + s.structure * lost, lost.detach()
         if s.consistency:
             with self.compute.autocast():
                 found, _ = net.code(hidden, net.encoder(children))

@@ -12,7 +12,7 @@ their anchor (x_j⊥ of the article); they are wrong as much as generated ones a
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from augmint.errors import UsageError
@@ -101,3 +101,14 @@ def diversity(one: Tensor, other: Tensor, wanted: Tensor) -> Tensor:
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) per dimension, averaged (Kingma & Welling, 2014, appendix B)."""
     return (mean.square() + log_variance.exp() - log_variance - 1).mean() / 2
+
+
+def structure(children: Tensor, parents: Tensor) -> Tensor:
+    """1 − ρ², averaged over images float [N, C, H, W]: ρ correlates the grey pixels of a child with those of its parent.
+
+    0 where one is the other, brightened, darkened, of other contrast or inverted; 1 where they have nothing in common. So
+    the look is free and the drawing is kept. A constant image has ρ = 0.
+    """
+    one, other = (images.float().mean(1).flatten(1) for images in (children, parents))
+    one, other = one - one.mean(1, keepdim=True), other - other.mean(1, keepdim=True)
+    return (1 - nn.functional.cosine_similarity(one, other, dim=1, eps=1e-6).square()).mean()
