@@ -58,7 +58,7 @@ def _refuse(table: ImageTable, target: ImageTable) -> None:
     learnt = target.rows("train")
     if len(learnt) < LEAST:
         raise InputError(
-            f"target {target.name}: {len(learnt)} images to learn from; give at least {LEAST}, unlabelled, outside test/"
+            f"target {target.name}: {len(learnt)} images to learn from; give at least {LEAST} outside test/"
         )
     known = np.isin(content(target.ids[learnt.numpy()]), content(table.ids))
     if known.all():

@@ -5,8 +5,9 @@
     graph_of(*across.bridged(distances, rows))
 
 A contrastive encoder has no reason to bring the two domains together: on digits, clean and inverted on texture, the
-nearest across share the class by chance. The drawing does: images are alike here if their pixels, small and grey,
-correlate, be it negatively (as of an image and its negative), so light, contrast and colour do not count.
+nearest across share the class by chance. The drawing does. Images are alike here if their pixels, small and grey,
+correlate, so light, contrast and colour do not count; where the target shows things in negative, as the best
+correlations tell, they have to correlate negatively.
 """
 
 from dataclasses import dataclass
@@ -22,10 +23,15 @@ SIDE = 16  # pixels to which images are reduced
 BRIDGES = 0.3  # share of a target image's neighbours in the graph that are of the source
 
 
+def in_negative(ones: Tensor, others: Tensor) -> bool:
+    """Whether the images `ones` [N, D] find better partners in the negatives of `others` [M, D], all of length 1."""
+    plain, negative = (nearest(ones, bank, 1)[0].square().mean() for bank in (others, -others))
+    return bool(negative < plain)
+
+
 def alike(ones: Tensor, others: Tensor, k: int) -> Tensor:
-    """int64 [N, k]: for each of `ones` [N, D] the rows of `others` [M, D], both of length 1, with the largest ρ²."""
-    rows = nearest(ones, torch.cat([others, -others]), min(k, len(others)))[1]
-    return rows % len(others)
+    """int64 [N, k]: the nearest rows of `others` [M, D] (fewer if there are fewer)."""
+    return nearest(ones, others, min(k, len(others)))[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +49,7 @@ class Across:
         """Compare all images of the two domains of `pool`."""
         sources, targets = (torch.nonzero(part)[:, 0] for part in (~pool.of_target, pool.of_target))
         ours, theirs = (thumbnails(pool, rows, SIDE) for rows in (sources, targets))
+        theirs = -theirs if in_negative(ours, theirs) else theirs
         bridges = max(1, round(BRIDGES * k))
         return Across(sources, targets, targets[alike(ours, theirs, k)], sources[alike(theirs, ours, bridges)])
 

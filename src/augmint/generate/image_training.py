@@ -180,7 +180,7 @@ class ImageTrainer:
             apart = losses.diversity(children[:half], rest[-half:], wanted=(near - like).abs().mean())
             loss, metrics["sameness"] = loss + s.diversity * apart, apart.detach()
         if self.sources is not None and s.structure:
-            lost = losses.structure(children, parents)
+            lost = losses.structure(children, parents, near)
             loss, metrics["structure"] = loss + s.structure * lost, lost.detach()
         if s.consistency:
             with self.compute.autocast():

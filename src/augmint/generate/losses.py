@@ -103,12 +103,18 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (mean.square() + log_variance.exp() - log_variance - 1).mean() / 2
 
 
-def structure(children: Tensor, parents: Tensor) -> Tensor:
-    """1 − ρ², averaged over images float [N, C, H, W]: ρ correlates the grey pixels of a child with those of its parent.
-
-    0 where one is the other, brightened, darkened, of other contrast or inverted; 1 where they have nothing in common. So
-    the look is free and the drawing is kept. A constant image has ρ = 0.
-    """
-    one, other = (images.float().mean(1).flatten(1) for images in (children, parents))
+def correlation(ones: Tensor, others: Tensor) -> Tensor:
+    """ρ float [N], −1 … 1, of the grey pixels of images float [N, C, H, W] and others; 0 where one is constant."""
+    one, other = (images.float().mean(1).flatten(1) for images in (ones, others))
     one, other = one - one.mean(1, keepdim=True), other - other.mean(1, keepdim=True)
-    return (1 - nn.functional.cosine_similarity(one, other, dim=1, eps=1e-6).square()).mean()
+    return nn.functional.cosine_similarity(one, other, dim=1, eps=1e-6)
+
+
+def structure(children: Tensor, parents: Tensor, near: Tensor) -> Tensor:
+    """E (1 − s ρ(child, parent)), s the sign of ρ(near, parent): images float [N, C, H, W], `near` real, of the target.
+
+    0 where a child is its parent in another light and contrast (in negative, if the target shows things so): the look
+    is free, the drawing is kept. With ρ² instead G may settle on negatives that no target image resembles.
+    """
+    sign = torch.where(correlation(near, parents) < 0, -1.0, 1.0)
+    return (1 - sign * correlation(children, parents)).mean()

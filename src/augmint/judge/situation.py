@@ -107,7 +107,7 @@ class Situation:
 
     @cached_property
     def pseudo(self) -> tuple[Tensor, Tensor]:
-        """The surest unlabelled rows of each class, of the source, and their propagated labels; held-out rows stay out."""
+        """The surest unlabelled rows of each class, of the source, with propagated labels; held-out rows stay out."""
         return self._surest(self.unlabelled & ~self.material.pool_table.of_target)
 
     @cached_property

@@ -72,7 +72,7 @@ def real_pairs(features: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def chosen_pairs(rows: Tensor, near: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The same where the pairs are known: up to 4,096 of `rows` int64 [N], and one of the `near` int64 [N, k] of each."""
+    """The same where the pairs are known: up to 4,096 of `rows` int64 [N], and one of the `near` [N, k] of each."""
     some = permutation(len(rows), seed, "mint/thresholds")[:SAMPLE].sort().values
     choice = Draws(seed, "mint/thresholds", 0, rows[some]).integers("neighbour", near.shape[1])
     return rows[some], near[some].gather(1, choice[:, None])[:, 0]
