@@ -128,7 +128,8 @@ def train_image_generator(
     sources: Tensor | None = None,
 ) -> ImageGenerator:
     """Train on all images of `table`, whose `features` (float [N, D]) say which are near each other: real pairs are
-    rows and their `near` int64 [N, k] (default: nearest neighbours in the features).
+    rows and their `near` int64 [N, k] (default: nearest neighbours in the features). With a target `sources` int64 [S]
+    are the rows of all parents, and `near` [S, k] the rows of the target images that show much the same (across.py).
 
     Labels are looked at with condition=class alone, `encoder` with trunk=encoder. A stage checkpoints, resumes and
     keeps snapshots: reals.png, fakes_<images>.png. InputError if features and images do not fit, Diverged if a loss or

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from augmint import seeding
 from augmint.config import ImageGeneratorSettings
 from augmint.data.table import ImageTable
+from augmint.errors import UsageError
 from augmint.generate import losses
 from augmint.generate.game import Game, optimiser, update
 from augmint.generate.groups import groups_of
@@ -85,6 +86,10 @@ class ImageTrainer:
         sources: Tensor | None = None,
     ) -> None:
         self.settings, self.compute, self.table = settings, compute, table
+        if sources is not None and settings.condition != "none":
+            raise UsageError(
+                "condition tells G the group of the parent, which images of a target have not; leave it out"
+            )
         self.sources = None if sources is None else sources.to(compute.device)
         self.groups = _groups(settings, features, table.labels, seed, compute)
         conditions = int(self.groups.max()) + 1 if self.groups is not None and settings.condition != "none" else 0
