@@ -8,8 +8,8 @@ three fifths of it to learn from without labels, the rest to judge on alone. Two
 negative   dark ink on a smooth random field of grey with grain: the source in negative, on texture
 noisy      less contrast, another brightness for each image, noise
 
-Every arm gets the same draws, steps and network. Beside them: the share of children that keep their parent's class, as a
-network says that was trained on all labels of the target (the judge of the benchmark; no arm sees it), and a sheet of
+Every arm gets the same draws, steps and network. Beside them: the share of children that keep their parent's class, as
+a network says that was trained on all labels of the target (the judge of the benchmark; no arm sees it), and a sheet of
 parents with their children. Writes benchmarks/results/target.json.
 """
 

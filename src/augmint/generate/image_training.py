@@ -87,9 +87,7 @@ class ImageTrainer:
     ) -> None:
         self.settings, self.compute, self.table = settings, compute, table
         if sources is not None and settings.condition != "none":
-            raise UsageError(
-                "condition tells G the group of the parent, which images of a target have not; leave it out"
-            )
+            raise UsageError("condition tells G a group that images of a target lack; leave it out with a target")
         self.sources = None if sources is None else sources.to(compute.device)
         self.groups = _groups(settings, features, table.labels, seed, compute)
         conditions = int(self.groups.max()) + 1 if self.groups is not None and settings.condition != "none" else 0
