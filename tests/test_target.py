@@ -272,11 +272,10 @@ def test_a_run_with_a_target(places: tuple[Path, Path], tmp_path: Path) -> None:
     assert any("cross-validation on labelled source images as the generator shows them" in s for s in facts["limits"])
     manifest = pq.read_table(tmp_path / "r" / "manifest.parquet").to_pydict()
     domain = dict(zip(manifest["id"], manifest["domain"], strict=True))
-    for name in ("minted", "minted-rejected"):
-        trail = pq.read_table(tmp_path / "r" / name / "metadata.parquet").to_pylist()
-        assert {domain[row["parent"]] for row in trail} <= {"source"}  # minted: only children of source parents
-    page = (tmp_path / "r" / "report" / "index.html").read_text()
-    assert "to look like the images of the target" in page
+    trails = [tmp_path / "r" / name / "metadata.parquet" for name in ("minted", "minted-rejected")]
+    parents = [domain[name] for path in trails for name in pq.read_table(path)["parent"].to_pylist()]
+    assert set(parents) == {"source"}  # minted: only children of source parents
+    assert "Minted features keep the look of the source" in (tmp_path / "r" / "report" / "index.html").read_text()
     again = command(*words, "--target", places[1], "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["arms"] == facts["arms"]
     other = command(*words)
