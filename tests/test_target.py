@@ -24,7 +24,7 @@ from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
 from augmint.generate import losses
 from augmint.generate.across import Across, alike, in_negative
-from augmint.generate.image import train_image_generator
+from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.judge import protocol
 from augmint.measure.knn import nearest
 from augmint.seeding import Draws
@@ -258,6 +258,34 @@ def test_a_group_cannot_be_told_where_there_is_a_target() -> None:
     settings = ImageGeneratorSettings(condition="cluster", images=64, width=4, d_width=4)
     with pytest.raises(UsageError, match="leave it out with a target"):
         train_image_generator(table, torch.randn(60, 4), settings, CPU, 0, near=across.near, sources=across.sources)
+
+
+def test_grain_becomes_as_strong_as_the_noise_of_the_target(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    images, labels = pixels(700)
+    noisy = (60 + images[350:] * 0.5 + 25 * draw.standard_normal((350, 8, 8))).clip(0, 255).astype(np.uint8)
+    both = torch.from_numpy(np.concatenate([images[:350], noisy]))[:, None]
+    table = ImageTable.of(both, torch.full((700,), -1), tuple("0123456789"))
+    table = replace(table, domain=(torch.arange(700) >= 350).to(torch.int8))
+    across = Across.of(table, 10)
+    settings = ImageGeneratorSettings(width=16, d_width=16, images=20_000, batch=32, lambda_=0.1)
+    pairs = {"near": across.near, "sources": across.sources}
+    made = train_image_generator(table, unit(both.numpy()), settings, CPU, 0, **pairs)
+    assert made.network.grain is not None
+    assert 0.06 < float(made.network.grain.abs()) < 0.14  # 25 / 255 = 0.098; it began at 0.02
+    parents = table.gather(across.sources)
+    once, twice = (made.generate(parents, Draws(0, "test", 0, across.sources), batch=size) for size in (512, 64))
+    assert (once.int() - twice.int()).abs().max() <= 1  # the grain of an image hangs on its row alone
+    made.save(tmp_path / "g.safetensors")
+    again = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
+    assert torch.equal(again.generate(parents, Draws(0, "test", 0, across.sources)), once)
+
+
+def test_a_target_changes_the_weight_of_d_unless_it_is_given() -> None:
+    assert resolve("tiny", overrides={"target": "x"}).generate.image.lambda_ == 0.1
+    own = {"target": "x", "generate": {"image": {"lambda_": 0.3}}}
+    assert resolve("tiny", overrides=own).generate.image.lambda_ == 0.3
+    assert resolve("tiny").generate.image.lambda_ == ImageGeneratorSettings().lambda_
 
 
 # --- a whole run ----------------------------------------------------------------------------------

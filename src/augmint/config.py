@@ -276,6 +276,11 @@ def thorough() -> Tree:
     }
 
 
+def across() -> Tree:
+    """What is other with a target, under any preset: D has more to say, as children have to change more."""
+    return {"generate": {"image": {"lambda_": 0.1}}}
+
+
 PRESETS: dict[str, Callable[[], Tree]] = {f.__name__: f for f in (fast, demo, tiny, thorough)}
 
 
@@ -325,7 +330,8 @@ def resolve(preset: str = "fast", file: Path | None = None, overrides: Mapping[s
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: there is no such preset; choose one of {', '.join(PRESETS)}")
     tree = merge(PRESETS[preset](), {"preset": preset})
-    for layer in (_read(file) if file else {}, overrides or {}):
+    given = _read(file) if file else {}, overrides or {}
+    for layer in (across() if any(layer.get("target") for layer in given) else {}, *given):
         tree = merge(tree, layer)
     try:
         return Settings.model_validate(tree)

@@ -50,10 +50,12 @@ class ImageGenerator:
         self._check(images)
         noise = draws.normal("noise", self.settings.noise)
         told = [None] * len(images) if groups is None else torch.split(groups.to(self.compute.device), batch)
-        parts = []
-        for parents, z, group in zip(torch.split(images, batch), torch.split(noise, batch), told, strict=False):
+        parts, rows = [], torch.split(torch.arange(len(images)), batch)
+        for some, group in zip(rows, told, strict=False):
             with self.compute.autocast():
-                made = self.network(to_float(parents, self.compute), z.to(self.compute.device), group)
+                z = noise[some].to(self.compute.device)
+                made = self.network(to_float(images[some], self.compute), z, group)
+            made = self.network.grained(made, draws.select(some))
             parts.append(made.mul_(255).round_().to(torch.uint8).contiguous().cpu())
         return torch.cat(parts) if parts else images.clone()
 
@@ -84,6 +86,7 @@ class ImageGenerator:
             "settings": self.settings.model_dump(mode="json"),
             "seconds": self.seconds,
             "groups": self.network.groups,
+            "grain": self.network.grain is not None,
             "trunk": None if self.trunk is None else asdict(self.trunk),
         }
         weights = {"network": self.network.state_dict(), "judges": self.judges.state_dict()}
@@ -100,7 +103,7 @@ class ImageGenerator:
         form = None if state["trunk"] is None else form_from(state["trunk"])
         sizes = [weights.shape[1] for name, weights in state["judges"].items() if name.endswith("trunk.matrix")]
         trunk = None if form is None else empty_trunk(form, sizes[0])
-        network, judges = build_game(shape, settings, 0, state["groups"], trunk)
+        network, judges = build_game(shape, settings, 0, state["groups"], trunk, state.get("grain", False))
         network.load_state_dict(state["network"])
         judges.load_state_dict(state["judges"])
         placed = compute.place(network).eval(), compute.place(judges).eval()

@@ -36,12 +36,17 @@ STREAM = "generate-image"
 
 
 def build_game(
-    shape: Shape, settings: ImageGeneratorSettings, seed: int, groups: int, trunk: FrozenTrunk | None
+    shape: Shape,
+    settings: ImageGeneratorSettings,
+    seed: int,
+    groups: int,
+    trunk: FrozenTrunk | None,
+    grain: bool = False,
 ) -> tuple[ImageGeneratorNetwork, nn.ModuleList]:
     """G and the discriminators with the weights that `seed` stands for."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.key(seed, STREAM, "init"))
-        network = ImageGeneratorNetwork(shape, settings.width, settings.latent, settings.noise, groups)
+        network = ImageGeneratorNetwork(shape, settings.width, settings.latent, settings.noise, groups, grain)
         initialise(network, settings.init)
         judges = [
             image_discriminator(name, shape, settings.d_width, settings.spectral_norm, settings.init, trunk)
@@ -94,7 +99,7 @@ class ImageTrainer:
         self.near = near[:, : settings.neighbours].to(compute.device)
         self.features = features.to(compute.device)
         trunk = None if encoder is None else trunk_of(encoder)
-        network, judges = build_game(table.shape, settings, seed, conditions, trunk)
+        network, judges = build_game(table.shape, settings, seed, conditions, trunk, sources is not None)
         self.network = compute.place(network)
         self.game = Game(settings, cast("list[Discriminator]", list(compute.place(judges))), compute, settings.contrast)
         self.adaptive = Adaptive(settings.adaptive, settings.adaptive_images) if settings.adaptive else None
@@ -194,7 +199,9 @@ class ImageTrainer:
             assert self.groups is not None
             guess = nn.functional.cross_entropy(net.guess(hidden.detach().float()), self.groups[rows])
             loss, metrics["guess"] = loss + guess, guess.detach()
-        return children, loss, metrics
+        if net.grain is not None:
+            metrics["grain"] = net.grain.detach().abs().mean()
+        return net.grained(children, draws), loss, metrics
 
 
 def _groups(
