@@ -262,7 +262,7 @@ def test_a_group_cannot_be_told_where_there_is_a_target() -> None:
 
 def test_grain_becomes_as_strong_as_the_noise_of_the_target(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
-    images, labels = pixels(700)
+    images, _ = pixels(700)
     noisy = (60 + images[350:] * 0.5 + 25 * draw.standard_normal((350, 8, 8))).clip(0, 255).astype(np.uint8)
     both = torch.from_numpy(np.concatenate([images[:350], noisy]))[:, None]
     table = ImageTable.of(both, torch.full((700,), -1), tuple("0123456789"))
