@@ -109,9 +109,14 @@ def settings_for(
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings of a new run on this source; a path is kept absolute so that any folder can resume it."""
-    text = str(source)
-    where = str(Path(text).resolve()) if Path(text).exists() else text
-    return resolve(preset, config, merge(overrides or {}, {"data_source": where}))
+    tree = merge(overrides or {}, {"data_source": _absolute(source)})
+    chosen = resolve(preset, config, tree)
+    return chosen if not chosen.target else chosen.model_copy(update={"target": _absolute(chosen.target)})
+
+
+def _absolute(place: str | Path) -> str:
+    text = str(place)
+    return str(Path(text).resolve()) if Path(text).exists() else text
 
 
 def stored_settings(folder: Path) -> Settings:
@@ -195,6 +200,7 @@ def run(
     source: str | Path,
     out: str | Path | None = None,
     *,
+    target: str | Path | None = None,
     labels_per_class: int | None = None,
     preset: str = "fast",
     seed: int = 0,
@@ -207,12 +213,16 @@ def run(
 
     source            a folder of images, a manifest, a Parquet, IDX or .npz file, or a known name ("digits")
     out               the run folder; default runs/<name of the source>
+    target            unlabelled images of the place of use: minted images look like these, and where it has a labelled
+                      test split the arms are judged on that
     labels_per_class  how many labels of each class may be used; None: all there are
     settings          any setting by its tree, e.g. {"represent": {"width": 64}}
 
     InputError for data that cannot be used, UsageError for settings that do not fit.
     """
-    over = merge({"labels_per_class": labels_per_class, "seed": seed, "device": device}, settings or {})
+    given = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
+    given |= {} if target is None else {"target": str(target)}
+    over = merge(given, settings or {})
     folder = Path(out) if out is not None else default_folder(str(source))
     chosen = settings_for(source, preset=preset, overrides=over)
     execute("run", chosen, folder, overwrite=overwrite, progress=ProgressOut(quiet))

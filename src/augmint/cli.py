@@ -70,6 +70,7 @@ def _add_stage(name: str, what: str) -> None:
     def command(
         source: options.Source,
         out: options.Out = None,
+        target: options.Target = None,
         labels_per_class: options.PerClass = None,
         preset: options.Preset = None,
         config: options.Config = None,
@@ -88,7 +89,17 @@ def _add_stage(name: str, what: str) -> None:
             )
         wish = Wish.read(fail_unless) if fail_unless else None
         done = _run_stage(
-            name, source, out, labels_per_class, preset, config, set_, seed, device, dry_run, as_json, overwrite, quiet
+            name,
+            source,
+            out,
+            {"target": target, "labels_per_class": labels_per_class, "seed": seed, "device": device},
+            preset,
+            config,
+            set_,
+            dry_run,
+            as_json,
+            overwrite,
+            quiet,
         )
         if wish and done:
             wish.check(*done)
@@ -100,20 +111,17 @@ def _run_stage(
     name: str,
     source: str,
     out: Path | None,
-    labels_per_class: int | None,
+    values: dict[str, Any],
     preset: str | None,
     config: Path | None,
     pairs: list[str] | None,
-    seed: int | None,
-    device: str | None,
     dry_run: bool,
     as_json: bool,
     overwrite: bool,
     quiet: bool,
 ) -> tuple[list[dict[str, Any]], float] | None:
     """Run a stage, or estimate it, and tell; of a whole run the verdict, and what counts as equivalent."""
-    options = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
-    settings, folder = _settings(source, out, options, preset, config, pairs)
+    settings, folder = _settings(source, out, values, preset, config, pairs)
     if dry_run:
         output.dry_run(settings, folder, as_json)
         return None
@@ -138,6 +146,7 @@ def mint(
     form: Annotated[str, typer.Option("--format", help="With --count: folders, parquet or webdataset.")] = "folders",
     to: Annotated[Path | None, typer.Option("--to", help="With --count: where to write; default inside RUN.")] = None,
     out: options.Out = None,
+    target: options.Target = None,
     labels_per_class: options.PerClass = None,
     preset: options.Preset = None,
     config: options.Config = None,
@@ -157,19 +166,17 @@ def mint(
             "mint",
             source,
             out,
-            labels_per_class,
+            {"target": target, "labels_per_class": labels_per_class, "seed": seed, "device": device},
             preset,
             config,
             set_,
-            seed,
-            device,
             dry_run,
             as_json,
             overwrite,
             quiet,
         )
         return
-    if not RunDir.is_run(Path(source)) or out or labels_per_class or preset or config or set_ or device or overwrite:
+    if not RunDir.is_run(Path(source)) or any((out, target, labels_per_class, preset, config, set_, device, overwrite)):
         raise UsageError("--count mints from an existing run and takes --per-class, --seed, --format and --to alone")
     facts = api.mint(Path(source), count, per_class=each, seed=seed or 0, form=form, to=to, progress=ProgressOut(quiet))
     if as_json:

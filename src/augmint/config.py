@@ -108,6 +108,7 @@ class ImageGeneratorSettings(Strict):
     warm_up: Fraction = 0.2  # share of the training before D takes part (none without reconstruction)
     consistency: NonNegative = 0.0  # the noise has to be found again in the child
     diversity: NonNegative = 0.05  # children of one parent have to differ as much as real neighbours do
+    structure: NonNegative = 1.0  # with a target: children keep their parent's drawing (not its light and contrast)
     augment: NonNegative = 1.0  # strength of what D's images undergo
     adaptive: Fraction = 0.0  # ADA: undergo it as often as keeps the mean sign of D's real logits here (0.6); 0: always
     adaptive_images: Positive = 20_000  # in which that chance can go from 0 to 1
@@ -238,6 +239,7 @@ class Settings(Strict):
     schema_version: int = SCHEMA
     preset: str = "fast"
     data_source: str = ""  # what was given as DATA
+    target: str | None = None  # unlabelled images of the place of use: a source like DATA
     labels_per_class: Positive | None = None  # None: all labels there are, cross-validated if there is no test split
     seed: int = Field(0, ge=0)
     device: str = "auto"
@@ -294,6 +296,11 @@ def thorough() -> Tree:
     }
 
 
+def across() -> Tree:
+    """What is other with a target, under any preset: D has more to say, as children have to change more."""
+    return {"generate": {"image": {"lambda_": 0.1}}}
+
+
 PRESETS: dict[str, Callable[[], Tree]] = {f.__name__: f for f in (fast, demo, tiny, thorough)}
 
 
@@ -343,7 +350,8 @@ def resolve(preset: str = "fast", file: Path | None = None, overrides: Mapping[s
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: there is no such preset; choose one of {', '.join(PRESETS)}")
     tree = merge(PRESETS[preset](), {"preset": preset})
-    for layer in (_read(file) if file else {}, overrides or {}):
+    given = _read(file) if file else {}, overrides or {}
+    for layer in (across() if any(layer.get("target") for layer in given) else {}, *given):
         tree = merge(tree, layer)
     try:
         return Settings.model_validate(tree)

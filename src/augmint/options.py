@@ -28,6 +28,15 @@ PerClass = Annotated[
         help="Labels of each class that may be used; default: all there are, cross-validated.",
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="DATA",
+        help="Unlabelled images of the place of use: minted images are to look like these. With labels in test/ the "
+        "arms are judged there.",
+    ),
+]
 Preset = Annotated[str | None, typer.Option("--preset", help=f"{', '.join(PRESETS)} (default: fast).")]
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, laid over the preset.")]
 Set = Annotated[

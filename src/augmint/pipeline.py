@@ -18,6 +18,7 @@ from torch import Tensor
 
 from augmint import mint
 from augmint.classify import LogisticHead, graph_of
+from augmint.classify.graph import Graph
 from augmint.config import RepresentSettings
 from augmint.data import leaks
 from augmint.errors import UsageError
@@ -28,7 +29,7 @@ from augmint.judge.situation import Material, Situation
 from augmint.mint import Wish
 from augmint.report import write as write_report
 from augmint.represent import Encoder, train_encoder
-from augmint.seeding import key
+from augmint.seeding import Draws, key
 from augmint.stages import GRAPH, Stages
 from augmint.train import StageDir, checkpoint
 
@@ -51,7 +52,7 @@ class Pipeline(Stages):
             self.pool_table,
             self.hidden,
             self.features,
-            graph_of(*(found[:, :GRAPH] for found in self.near)),
+            self._graph,
             self.parts.val,
             self.settings,
             self.compute,
@@ -61,6 +62,11 @@ class Pipeline(Stages):
             self.feature_thresholds,
             self.encoder,
         )
+
+    @property
+    def _graph(self) -> Graph:
+        near = self.near[0][:, :GRAPH], self.near[1][:, :GRAPH]
+        return graph_of(*(near if self.across is None else self.across.bridged(*near)))
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
@@ -111,7 +117,16 @@ class Pipeline(Stages):
         """Trials under cross-validation on the labels; they choose the final arm."""
         splits = self.select_splits or self.splits
         self.bench.train(splits, self.arms)
-        return self.bench.score(splits, self.arms, self.hidden_of)
+        if self.across is None or self.image_generator is None:
+            return self.bench.score(splits, self.arms, self.hidden_of)
+        return self.bench.score(splits, self.arms, lambda rows: self.encoder.hidden(self.moved(rows)), self.moved)
+
+    def moved(self, rows: Tensor) -> Tensor:
+        """uint8: a child of each of these rows of the source, such as the target would show it. The final arm has to be
+        good there, where no label says which one is."""
+        assert self.image_generator is not None
+        images = self.table.gather(rows, "cpu")
+        return self.image_generator.generate(images, Draws(self.settings.seed, "select", 0, rows))
 
     @cached_property
     def select_splits(self) -> list[Split]:
@@ -219,6 +234,11 @@ class Pipeline(Stages):
         """Measure the image generator beside real images; write measures/."""
         if self.image_generator is None:
             raise UsageError("there is no image generator to measure; set generate.image.enabled=true")
+        if self.across is not None:
+            raise UsageError(
+                "`augmint measure` compares children with images like their parents; with a target, whose "
+                "look they take, it cannot"
+            )
         situation, stage_of = self.final_situation, self._trial_identity
         labels = self.table.identity(situation.split.train)
         identity = {**stage_of, "classes": list(self.table.classes), "labels": labels}

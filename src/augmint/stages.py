@@ -19,12 +19,14 @@ from augmint.config import RepresentSettings, Settings
 from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
 from augmint.data.table import UNLABELLED, ImageTable
+from augmint.generate.across import Across
 from augmint.generate.feature import FeatureGenerator, train_feature_generator
 from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.judge import protocol
 from augmint.judge.protocol import Parts
 from augmint.measure.knn import nearest
 from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
+from augmint.mint.thresholds import chosen_pairs
 from augmint.report import encoder as drawing
 from augmint.represent import Encoder, InRun, resolve_views, weights
 from augmint.represent.embeddings import Shown, Vectors
@@ -50,7 +52,8 @@ class Stages:
     @cached_property
     def table(self) -> ImageTable:
         """All images of the source; the manifest of the run is written on the way."""
-        table = load(self.settings.data_source, self.settings.data, self.run_dir.progress)
+        s = self.settings
+        table = load(s.data_source, s.data, self.run_dir.progress, s.target)
         if self.run_dir.writes:
             write_manifest(table, self.run_dir.folder / "manifest.parquet")
         return table
@@ -148,6 +151,11 @@ class Stages:
         self.run_dir.say(f"representation: {drawing.worth(facts)}")
         return {**facts, "files": drawing.files(folder)}
 
+    @cached_property
+    def across(self) -> Across | None:
+        """With a target: which of its images show much the same as which of the source."""
+        return Across.of(self.pool_table, self.settings.generate.image.neighbours) if self.settings.target else None
+
     # --- generators -------------------------------------------------------------------------------
 
     @cached_property
@@ -163,8 +171,9 @@ class Stages:
         identity = {**self._encoder_identity, "image": settings.model_dump(mode="json")}
 
         def make(stage: StageDir) -> ImageGenerator:
-            data, seed = (self.pool_table, self.features), self.seed
-            return train_image_generator(*data, settings, self.compute, seed, stage, self.encoder, self.near[1])
+            data, seed, across = (self.pool_table, self.features), self.seed, self.across
+            pairs = (self.near[1], None) if across is None else (across.near, across.sources)
+            return train_image_generator(*data, settings, self.compute, seed, stage, self.encoder, *pairs)
 
         stage = self._stage("generate-image", identity)
         return stage.keep(make, partial(ImageGenerator.load, compute=self.compute))
@@ -189,7 +198,9 @@ class Stages:
         """What real images score on the judges of minted ones."""
         if self.image_generator is None:
             return None
-        return thresholds_from(self.image_generator, self.pool_table, self.features, self.settings.mint, self.seed)
+        data, seed = (self.pool_table, self.features), self.seed
+        pairs = None if self.across is None else chosen_pairs(self.across.sources, self.across.near, seed)
+        return thresholds_from(self.image_generator, *data, self.settings.mint, seed, pairs)
 
     @cached_property
     def feature_thresholds(self) -> FeatureThresholds | None:

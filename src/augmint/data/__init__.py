@@ -16,6 +16,7 @@ from augmint.data.pixels import BadImage, decode_one
 from augmint.data.readers import read
 from augmint.data.readers.folder import find_images
 from augmint.data.table import Batch, ImageTable
+from augmint.data.target import with_target
 from augmint.errors import InputError
 from augmint.train.progress import QUIET, ProgressOut
 
@@ -24,15 +25,22 @@ DEFAULTS = DataSettings()
 __all__ = ["Batch", "ImageTable", "decode", "load"]
 
 
-def load(source: str | Path, settings: DataSettings = DEFAULTS, progress: ProgressOut = QUIET) -> ImageTable:
+def load(
+    source: str | Path,
+    settings: DataSettings = DEFAULTS,
+    progress: ProgressOut = QUIET,
+    target: str | Path | None = None,
+) -> ImageTable:
     """All images of `source` at one size and mode, with labels, splits and groups where it has them.
 
     source   a folder of images, a manifest (CSV or Parquet), Parquet with image bytes, IDX, .npz, or a
              known name: digits, fashion-mnist, cifar10
+    target   the same for unlabelled images of the place of use, which follow (see target.py)
 
     InputError names the file that cannot be read, and what to do. Decoded files are cached (see cache.py).
     """
-    return make_table(read(source), settings, progress)[0]
+    table, _ = make_table(read(source), settings, progress)
+    return table if target is None else with_target(table, target, settings, progress)
 
 
 def decode(files: Sequence[str | Path] | str | Path, shape: tuple[int, int, int]) -> tuple[list[str], Tensor]:

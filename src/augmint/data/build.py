@@ -112,7 +112,7 @@ def _from_pictures(
         return cache.lookup(fingerprint) or _make(source, pictures, settings, part, out)
 
 
-def _images(pixels: Pixels, keep: np.ndarray[Any, Any], settings: DataSettings) -> torch.Tensor | Mapped:
+def images_of(pixels: Pixels, keep: np.ndarray[Any, Any], settings: DataSettings) -> torch.Tensor | Mapped:
     """The rows to keep: in memory where they take a small part of it, else where they are, on disk."""
     size = int(keep.sum()) * pixels[0].nbytes
     if isinstance(pixels, np.memmap) and size > settings.resident * memory.available():
@@ -122,7 +122,7 @@ def _images(pixels: Pixels, keep: np.ndarray[Any, Any], settings: DataSettings) 
 
 
 def _table(source: Source, pixels: Pixels, keep: np.ndarray[Any, Any], settings: DataSettings) -> ImageTable:
-    images = _images(pixels, keep, settings)
+    images = images_of(pixels, keep, settings)
     count = len(images)
     ids = np.array([f"{digest[:16]}:{row}" for row, digest in enumerate(hashes(images))])
     return ImageTable(

@@ -45,12 +45,12 @@ def exact(table: ImageTable) -> list[list[int]]:
     return sorted(order[end - count : end].tolist() for end, count in zip(ends, counts, strict=True) if count > 1)
 
 
-def thumbnails(table: ImageTable, rows: Tensor) -> Tensor:
-    """float32 [len(rows), D], unit length: the images as 8 × 8 grey without mean and contrast."""
+def thumbnails(table: ImageTable, rows: Tensor, side: int = THUMB) -> Tensor:
+    """float32 [len(rows), D], unit length: the images as 8 × 8 (`side`²) grey without mean and contrast."""
     parts = []
     for chunk in torch.split(rows, max(1, CELLS // math.prod(table.shape))):
         grey = table.gather(chunk).cpu().float().mean(1, keepdim=True)
-        size = (min(THUMB, grey.shape[2]), min(THUMB, grey.shape[3]))
+        size = (min(side, grey.shape[2]), min(side, grey.shape[3]))
         flat = F.adaptive_avg_pool2d(grey, size).flatten(1)
         flat = flat - flat.mean(1, keepdim=True)
         flat[flat.square().mean(1).sqrt() < FLAT] = 0

@@ -59,6 +59,8 @@ def write_manifest(table: ImageTable, path: Path) -> None:
         "label": pa.array(labels, pa.int64()),
         "class": pa.array([table.classes[i] if i >= 0 else "" for i in labels], pa.string()),
     }
+    if table.domain is not None:
+        columns["domain"] = pa.array([("source", "target")[i] for i in table.domain.tolist()], pa.string())
     note = {"schema": str(SCHEMA), "classes": json.dumps(table.classes), "name": table.name}
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.table(columns).replace_schema_metadata(note), buffer)

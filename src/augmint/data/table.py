@@ -30,6 +30,7 @@ class ImageTable:
     weight   float32 [N]; weight in a loss.
     parent   unicode [N] or None; id of the real parent of a minted image.
     paths    unicode [N]; where the image came from, to show to people ("" if nowhere).
+    domain   int8 [N] or None; 0 source, 1 target (the unlabelled place of use). None: there is no target.
     """
 
     images: Tensor | Mapped
@@ -42,6 +43,7 @@ class ImageTable:
     paths: np.ndarray[Any, Any]
     parent: np.ndarray[Any, Any] | None = None
     name: str = "images"
+    domain: Tensor | None = None
 
     @staticmethod
     def of(images: Tensor, labels: Tensor, classes: tuple[str, ...]) -> "ImageTable":
@@ -64,6 +66,11 @@ class ImageTable:
         """int64: the rows of 'train', 'val' or 'test'."""
         return torch.nonzero(self.split == SPLITS.index(split))[:, 0]
 
+    @property
+    def of_target(self) -> Tensor:
+        """bool [N]: the images of the target."""
+        return torch.zeros(len(self), dtype=torch.bool) if self.domain is None else self.domain == 1
+
     def take(self, rows: Tensor | np.ndarray[Any, Any]) -> "ImageTable":
         """The table of these rows, in this order; identities, splits and parents go along."""
         index = torch.as_tensor(rows)
@@ -78,6 +85,7 @@ class ImageTable:
             weight=self.weight[index],
             paths=self.paths[array],
             parent=None if self.parent is None else self.parent[array],
+            domain=None if self.domain is None else self.domain[index],
         )
 
     def gather(self, rows: Tensor, device: torch.device | str | None = None) -> Tensor:

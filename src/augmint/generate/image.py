@@ -50,10 +50,12 @@ class ImageGenerator:
         self._check(images)
         noise = draws.normal("noise", self.settings.noise)
         told = [None] * len(images) if groups is None else torch.split(groups.to(self.compute.device), batch)
-        parts = []
-        for parents, z, group in zip(torch.split(images, batch), torch.split(noise, batch), told, strict=False):
+        parts, rows = [], torch.split(torch.arange(len(images)), batch)
+        for some, group in zip(rows, told, strict=False):
             with self.compute.autocast():
-                made = self.network(to_float(parents, self.compute), z.to(self.compute.device), group)
+                z = noise[some].to(self.compute.device)
+                made = self.network(to_float(images[some], self.compute), z, group)
+            made = self.network.grained(made, draws.select(some))
             parts.append(made.mul_(255).round_().to(torch.uint8).contiguous().cpu())
         return torch.cat(parts) if parts else images.clone()
 
@@ -84,6 +86,7 @@ class ImageGenerator:
             "settings": self.settings.model_dump(mode="json"),
             "seconds": self.seconds,
             "groups": self.network.groups,
+            "grain": self.network.grain is not None,
             "trunk": None if self.trunk is None else asdict(self.trunk),
         }
         weights = {"network": self.network.state_dict(), "judges": self.judges.state_dict()}
@@ -100,7 +103,7 @@ class ImageGenerator:
         form = None if state["trunk"] is None else form_from(state["trunk"])
         sizes = [weights.shape[1] for name, weights in state["judges"].items() if name.endswith("trunk.matrix")]
         trunk = None if form is None else empty_trunk(form, sizes[0])
-        network, judges = build_game(shape, settings, 0, state["groups"], trunk)
+        network, judges = build_game(shape, settings, 0, state["groups"], trunk, state.get("grain", False))
         network.load_state_dict(state["network"])
         judges.load_state_dict(state["judges"])
         placed = compute.place(network).eval(), compute.place(judges).eval()
@@ -125,9 +128,11 @@ def train_image_generator(
     stage: StageDir | None = None,
     encoder: Encoder | None = None,
     near: Tensor | None = None,
+    sources: Tensor | None = None,
 ) -> ImageGenerator:
     """Train on all images of `table`, whose `features` (float [N, D]) say which are near each other: real pairs are
-    rows and their `near` int64 [N, k] (default: nearest neighbours in the features).
+    rows and their `near` int64 [N, k] (default: nearest neighbours in the features). With a target `sources` int64 [S]
+    are the rows of all parents, and `near` [S, k] the rows of the target images that show much the same (across.py).
 
     Labels are looked at with condition=class alone, `encoder` with trunk=encoder. A stage checkpoints, resumes and
     keeps snapshots: reals.png, fakes_<images>.png. InputError if features and images do not fit, Diverged if a loss or
@@ -139,8 +144,9 @@ def train_image_generator(
         table = replace(table, images=table.images.to(compute.device))
     encoder = _encoder_for(settings, encoder)
     near = neighbours(features.float(), settings.neighbours) if near is None else near
-    trainer = ImageTrainer(table, features.float(), near, settings, compute, seed, encoder)
-    plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
+    trainer = ImageTrainer(table, features.float(), near, settings, compute, seed, encoder, sources)
+    count = len(table) if sources is None else len(sources)
+    plan = Plan(settings.images, min(settings.batch, count), seed, STREAM, compute.device)
     shape = table.shape
 
     def finished(seconds: float = 0.0) -> ImageGenerator:
@@ -148,6 +154,6 @@ def train_image_generator(
         return ImageGenerator(trainer.average.module, trainer.game.judges, shape, settings, compute, seconds, form)
 
     snapshots = Snapshots(stage, table, seed, plan, lambda images, draws: finished().generate(images, draws))
-    seconds = fit(trainer.step, len(table), plan, trainer.state(), stage, on_look=snapshots.look)
+    seconds = fit(trainer.step, count, plan, trainer.state(), stage, on_look=snapshots.look)
     trainer.game.judges.eval()
     return finished(seconds)

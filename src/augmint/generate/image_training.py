@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from augmint import seeding
 from augmint.config import ImageGeneratorSettings
 from augmint.data.table import ImageTable
+from augmint.errors import UsageError
 from augmint.generate import losses
 from augmint.generate.game import Game, optimiser, update
 from augmint.generate.groups import groups_of
@@ -35,12 +36,17 @@ STREAM = "generate-image"
 
 
 def build_game(
-    shape: Shape, settings: ImageGeneratorSettings, seed: int, groups: int, trunk: FrozenTrunk | None
+    shape: Shape,
+    settings: ImageGeneratorSettings,
+    seed: int,
+    groups: int,
+    trunk: FrozenTrunk | None,
+    grain: bool = False,
 ) -> tuple[ImageGeneratorNetwork, nn.ModuleList]:
     """G and the discriminators with the weights that `seed` stands for."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.key(seed, STREAM, "init"))
-        network = ImageGeneratorNetwork(shape, settings.width, settings.latent, settings.noise, groups)
+        network = ImageGeneratorNetwork(shape, settings.width, settings.latent, settings.noise, groups, grain)
         initialise(network, settings.init)
         judges = [
             image_discriminator(name, shape, settings.d_width, settings.spectral_norm, settings.init, trunk)
@@ -82,14 +88,18 @@ class ImageTrainer:
         compute: Compute,
         seed: int,
         encoder: Encoder | None,
+        sources: Tensor | None = None,
     ) -> None:
         self.settings, self.compute, self.table = settings, compute, table
+        if sources is not None and settings.condition != "none":
+            raise UsageError("condition tells G a group that images of a target lack; leave it out with a target")
+        self.sources = None if sources is None else sources.to(compute.device)
         self.groups = _groups(settings, features, table.labels, seed, compute)
         conditions = int(self.groups.max()) + 1 if self.groups is not None and settings.condition != "none" else 0
         self.near = near[:, : settings.neighbours].to(compute.device)
         self.features = features.to(compute.device)
         trunk = None if encoder is None else trunk_of(encoder)
-        network, judges = build_game(table.shape, settings, seed, conditions, trunk)
+        network, judges = build_game(table.shape, settings, seed, conditions, trunk, sources is not None)
         self.network = compute.place(network)
         self.game = Game(settings, cast("list[Discriminator]", list(compute.place(judges))), compute, settings.contrast)
         self.adaptive = Adaptive(settings.adaptive, settings.adaptive_images) if settings.adaptive else None
@@ -117,9 +127,11 @@ class ImageTrainer:
     def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         """D learns from G's children of these parents, then G from D."""
         s = self.settings
-        near_rows = choose(self.near[rows], draws)
+        near_rows, other_rows = (choose(self.near[rows], d) for d in (draws, draws.fork("other")))
+        rows = rows if self.sources is None else self.sources[rows]
         parents, near = self._images(rows), self._images(near_rows)
-        children, loss, metrics = self._play(parents, near, rows, near_rows, draws)
+        like = parents if self.sources is None else self._images(other_rows)  # as far from `near` as real ones are
+        children, loss, metrics = self._play(parents, near, like, rows, near_rows, draws)
         if progress >= s.warm_up or not s.reconstruction:
             adversarial, more = self._judge(parents, near, children, rows, draws)
             loss, metrics = loss + adversarial, {**metrics, **more, "g_loss": adversarial.detach()}
@@ -148,7 +160,7 @@ class ImageTrainer:
         return self.game.g_loss((shown, shown_parents), real, draws), metrics
 
     def _play(
-        self, parents: Tensor, near: Tensor, rows: Tensor, near_rows: Tensor, draws: Draws
+        self, parents: Tensor, near: Tensor, like: Tensor, rows: Tensor, near_rows: Tensor, draws: Draws
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Children [B, …] of fresh noise, and the terms of G's objective that need no discriminator."""
         s, net, half = self.settings, self.network, (len(parents) + 1) // 2
@@ -173,8 +185,11 @@ class ImageTrainer:
             metrics |= {"echo": error[:half].mean().detach(), "again": error[half:].mean().detach()}
             metrics["code"] = kept.detach()
         if twins:
-            apart = losses.diversity(children[:half], rest[-half:], wanted=(near - parents).abs().mean())
+            apart = losses.diversity(children[:half], rest[-half:], wanted=(near - like).abs().mean())
             loss, metrics["sameness"] = loss + s.diversity * apart, apart.detach()
+        if self.sources is not None and s.structure:
+            lost = losses.structure(children, parents, near)
+            loss, metrics["structure"] = loss + s.structure * lost, lost.detach()
         if s.consistency:
             with self.compute.autocast():
                 found, _ = net.code(hidden, net.encoder(children))
@@ -184,7 +199,9 @@ class ImageTrainer:
             assert self.groups is not None
             guess = nn.functional.cross_entropy(net.guess(hidden.detach().float()), self.groups[rows])
             loss, metrics["guess"] = loss + guess, guess.detach()
-        return children, loss, metrics
+        if net.grain is not None:
+            metrics["grain"] = net.grain.detach().abs().mean()
+        return net.grained(children, draws), loss, metrics
 
 
 def _groups(

@@ -12,7 +12,7 @@ their anchor (x_j⊥ of the article); they are wrong as much as generated ones a
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from augmint.errors import UsageError
@@ -101,3 +101,20 @@ def diversity(one: Tensor, other: Tensor, wanted: Tensor) -> Tensor:
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) per dimension, averaged (Kingma & Welling, 2014, appendix B)."""
     return (mean.square() + log_variance.exp() - log_variance - 1).mean() / 2
+
+
+def correlation(ones: Tensor, others: Tensor) -> Tensor:
+    """ρ float [N], −1 … 1, of the grey pixels of images float [N, C, H, W] and others; 0 where one is constant."""
+    one, other = (images.float().mean(1).flatten(1) for images in (ones, others))
+    one, other = one - one.mean(1, keepdim=True), other - other.mean(1, keepdim=True)
+    return nn.functional.cosine_similarity(one, other, dim=1, eps=1e-6)
+
+
+def structure(children: Tensor, parents: Tensor, near: Tensor) -> Tensor:
+    """E (1 − s ρ(child, parent)), s the sign of ρ(near, parent): images float [N, C, H, W], `near` real, of the target.
+
+    0 where a child is its parent in another light and contrast (in negative, if the target shows things so): the look
+    is free, the drawing is kept. With ρ² instead G may settle on negatives that no target image resembles.
+    """
+    sign = torch.where(correlation(near, parents) < 0, -1.0, 1.0)
+    return (1 - sign * correlation(children, parents)).mean()

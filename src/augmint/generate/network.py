@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from augmint.generate.groups import one_hot
 from augmint.networks.codec import Decoder, ImageEncoder, Shape
+from augmint.seeding import Draws
+
+FIRST_GRAIN = 0.02  # standard deviation; from 0 it could not grow, as the noise has no preferred sign
 
 
 def _mlp(inner: int, hidden: int, outer: int) -> nn.Sequential:
@@ -26,19 +29,23 @@ def _mlp(inner: int, hidden: int, outer: int) -> nn.Sequential:
 class ImageGeneratorNetwork(nn.Module):
     """parents float 0 … 1 [N, C, H, W], noise [N, noise] → children float 0 … 1 [N, C, H, W].
 
+    With `grain` fresh noise in every pixel is laid over a child, as strong as D teaches (after Karras et al., "A
+    style-based generator architecture", CVPR 2019, section 3.2): no bottleneck can carry the noise of a camera.
+
     With `groups` it is told the class or cluster of the child, int64 [N]; if not, the parent's, which it guesses from
     the bottleneck.
     """
 
-    def __init__(self, shape: Shape, width: int, latent: int, noise: int, groups: int = 0) -> None:
+    def __init__(self, shape: Shape, width: int, latent: int, noise: int, groups: int = 0, grain: bool = False) -> None:
         super().__init__()
-        self.groups = groups
+        self.groups, self.shape = groups, shape
         self.encoder = ImageEncoder(shape, width, latent)
         self.coder = _mlp(2 * latent, 2 * latent, 2 * noise)
         self.walk = _mlp(latent + noise + groups, 2 * latent, latent)
         self.decoder = Decoder(shape, width, latent)
         if groups:
             self.guess = nn.Linear(latent, groups)
+        self.grain = nn.Parameter(torch.full((shape[0], 1, 1), FIRST_GRAIN)) if grain else None
 
     def told(self, noise: Tensor, groups: Tensor | None) -> Tensor:
         """What `step` takes: the noise [N, noise], joined with the group [N] that the child is to belong to."""
@@ -52,6 +59,13 @@ class ImageGeneratorNetwork(nn.Module):
     def step(self, hidden: Tensor, noise: Tensor) -> Tensor:
         """The bottleneck [N, latent] that the noise [N, noise] leads to from another."""
         return hidden + cast(Tensor, self.walk(torch.cat([hidden, noise.to(hidden.dtype)], 1)))
+
+    def grained(self, images: Tensor, draws: Draws) -> Tensor:
+        """Images float 0 … 1 [N, C, H, W] under the grain that `draws` (N rows) hold, if there is any."""
+        if self.grain is None:
+            return images
+        noise = draws.normal("grain", *self.shape).to(images.device)
+        return (images + self.grain * noise).clamp(0, 1)
 
     def forward(self, parents: Tensor, noise: Tensor, groups: Tensor | None = None) -> Tensor:
         hidden = self.encoder(parents)

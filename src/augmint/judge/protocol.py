@@ -61,11 +61,19 @@ def parts(table: ImageTable, settings: Settings) -> Parts:
     given = train[table.labels[train] >= 0]
     val = val[table.labels[val] >= 0]
     test = test[table.labels[test] >= 0]
-    if len(val) == 0 and len(given) and uses_draws(settings, len(test)):
+    judged = judges_on_target(table)
+    val, test = (rows[table.of_target[rows] == judged] for rows in (val, test))
+    if len(val) == 0 and not judged and len(given) and uses_draws(settings, len(test)):
         val = _carve(table, given, settings)
         units = numbered(table.group)
         train, given = (rows[~torch.isin(units[rows], units[val])] for rows in (train, given))
     return Parts(train, given, val, test)
+
+
+def judges_on_target(table: ImageTable) -> bool:
+    """Whether the arms are judged on the target: it has labelled test images. The source's test and validation images
+    then are in no part: they would say how good an arm is somewhere else."""
+    return bool((table.of_target[table.rows("test")] & (table.labels[table.rows("test")] >= 0)).any())
 
 
 def places(table: ImageTable, pool: Tensor) -> Tensor:
@@ -81,7 +89,8 @@ def describe(table: ImageTable, where: Parts, settings: Settings) -> str:
     kind = "grey" if channels == 1 else "RGB"
     labels = len(labelled_rows(table, where, settings))
     drawn = uses_draws(settings, len(where.test))
-    judged = f"{len(where.test):,} to test on" if drawn else "judged by cross-validation on these labels"
+    of = " of the target" if judges_on_target(table) else ""
+    judged = f"{len(where.test):,}{of} to test on" if drawn else "judged by cross-validation on these labels"
     return (
         f"{table.name}: {len(where.pool):,} images to learn from ({height}×{width} {kind}), {labels:,} labels used at "
         f"a time, {len(table.classes)} classes, {judged}"
@@ -141,6 +150,11 @@ def usable(table: ImageTable, where: Parts, settings: Settings, draw: int = 0) -
 
 def comparison(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
     """The splits on which the arms are compared."""
+    if judges_on_target(table) and settings.labels_per_class is None:
+        raise UsageError(
+            "the target has labelled test images: say by --labels-per-class how many labels of each class may be used, "
+            "so that the arms are judged on them"
+        )
     if uses_draws(settings, len(where.test)):
         return [
             Split("draw", i, labelled_rows(table, where, settings, i), where.test, key(settings.seed, "draw", i))
@@ -163,8 +177,9 @@ def curve(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
 
 
 def selection(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
-    """Cross-validation on the labels of draw 0, to choose the final arm; none where folds did it already."""
-    if not uses_draws(settings, len(where.test)):
+    """Cross-validation on the labels of draw 0, to choose the final arm; none where folds did it already. With a target
+    it is always there: its held-out images are shown as the target would (pipeline.py)."""
+    if not uses_draws(settings, len(where.test)) and table.domain is None:
         return []
     return _folds(table, labelled_rows(table, where, settings), settings, "select", settings.judge.select_folds)
 

@@ -109,9 +109,22 @@ class Situation:
 
     @cached_property
     def pseudo(self) -> tuple[Tensor, Tensor]:
-        """The surest unlabelled rows of each class and their propagated labels; held-out rows stay out."""
-        probabilities = propagate(self.material.graph, self.known, self.classes)
-        return surest(probabilities, self.unlabelled, self.material.settings.mint.parents_per_class)
+        """The surest unlabelled rows of each class, of the source, with propagated labels; held-out rows stay out."""
+        return self._surest(self.unlabelled & ~self.material.pool_table.of_target)
+
+    @cached_property
+    def pseudo_learnt(self) -> tuple[Tensor, Tensor]:
+        """The same to learn from: with a target its images, as these look as those that the classifier has to tell."""
+        target = self.material.pool_table.of_target
+        return self._surest(self.unlabelled & target) if target.any() else self.pseudo
+
+    def _surest(self, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        return surest(self._propagated, allowed, self.material.settings.mint.parents_per_class)
+
+    @cached_property
+    def _propagated(self) -> Tensor:
+        """float [P, classes]."""
+        return propagate(self.material.graph, self.known, self.classes)
 
     @property
     def unlabelled(self) -> Tensor:
@@ -140,7 +153,7 @@ class Situation:
 
     @property
     def pseudo_extra(self) -> Extra:
-        rows, labels = self.pseudo
+        rows, labels = self.pseudo_learnt
         return self._extra(self.material.pool_table.gather(rows), labels)
 
     @cached_property

@@ -32,6 +32,8 @@ from augmint.train.compute import cores
 from augmint.train.rundir import digest
 
 SCHEMA = 1
+Vectors = Callable[[Tensor], Tensor]  # rows of the table → float [n, D]
+Images = Callable[[Tensor], Tensor]  # rows of the table → uint8 [n, C, H, W]
 COLUMNS = pa.schema(
     [
         ("arm", pa.string()),
@@ -139,26 +141,27 @@ class Bench:
         """What this trial trained."""
         return load_model(self.stage(split, arm).folder / "model.safetensors", self.material.compute)
 
-    def logits(self, split: Split, arm: str, rows: Tensor, hidden_of: Callable[[Tensor], Tensor]) -> Tensor:
+    def logits(self, split: Split, arm: str, rows: Tensor, hidden_of: Vectors, images_of: Images | None) -> Tensor:
         """Logits [n, K] of rows of the table by the trained model of this trial."""
         model = self.model(split, arm)
         if isinstance(model, LogisticHead):
             return model.logits(hidden_of(rows))
-        return model.logits(self.material.table.take(rows))
+        return model.logits(self.material.table.take(rows) if images_of is None else images_of(rows))
 
     def score(
-        self, splits: list[Split], names: tuple[str, ...], hidden_of: Callable[[Tensor], Tensor]
+        self, splits: list[Split], names: tuple[str, ...], hidden_of: Vectors, images_of: Images | None = None
     ) -> list[dict[str, Any]]:
-        """Logits and accuracy of every trial. Call once all training has ended."""
+        """Logits and accuracy of every trial. Call once all training has ended. `images_of`: what is shown in place of
+        the rows themselves; `hidden_of` then has to speak of the same."""
         scored = []
         with self.run.progress.task("scoring", len(splits) * len(names), unit="trials") as task:
             for split in splits:
                 for name in names:
-                    scored.append(self._score(split, name, hidden_of))
+                    scored.append(self._score(split, name, hidden_of, images_of))
                     task.update(len(scored))
         return scored
 
-    def _score(self, split: Split, arm: str, hidden_of: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    def _score(self, split: Split, arm: str, hidden_of: Vectors, images_of: Images | None) -> dict[str, Any]:
         stage, table = self.stage(split, arm), self.material.table
         target = Path("trials") / self.file(split, arm)
         path = self.run.folder / target
@@ -166,14 +169,15 @@ class Bench:
         mark = f"{stage.folder.name} on {digest(table.ids[split.test.numpy()].tolist())}"
         stored = kept(path, mark)
         if stored is None:
-            stored = {"logits": self.logits(split, arm, split.test, hidden_of).float(), "rows": split.test}
+            logits = self.logits(split, arm, split.test, hidden_of, images_of).float()
+            stored = {"logits": logits, "rows": split.test}
             keep(path, mark, stored)
         logits = stored["logits"]
         val, val_accuracy = self.material.val, math.nan
         if split.role == "draw" and len(val):
             val_accuracy = facts.get("val_accuracy", math.nan)
             if math.isnan(val_accuracy):
-                guess = self.logits(split, arm, val, hidden_of).argmax(1)
+                guess = self.logits(split, arm, val, hidden_of, images_of).argmax(1)
                 val_accuracy = float((guess == table.labels[val]).double().mean())
                 stage.finish(**{**_without_schema(facts), "val_accuracy": val_accuracy})
         per_class = split.labels_per_class or self.material.settings.labels_per_class

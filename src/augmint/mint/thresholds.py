@@ -71,6 +71,13 @@ def real_pairs(features: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return rows, found.gather(1, place)[:, 0]
 
 
+def chosen_pairs(rows: Tensor, near: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The same where the pairs are known: up to 4,096 of `rows` int64 [N], and one of the `near` [N, k] of each."""
+    some = permutation(len(rows), seed, "mint/thresholds")[:SAMPLE].sort().values
+    choice = Draws(seed, "mint/thresholds", 0, rows[some]).integers("neighbour", near.shape[1])
+    return rows[some], near[some].gather(1, choice[:, None])[:, 0]
+
+
 def bounds(values: Tensor, low_high: tuple[float, float]) -> tuple[float, float]:
     """Two quantiles of float [N]."""
     low, high = (float(values.double().quantile(q)) for q in low_high)
@@ -78,15 +85,21 @@ def bounds(values: Tensor, low_high: tuple[float, float]) -> tuple[float, float]
 
 
 def thresholds_from(
-    generator: Generator, pool: ImageTable, features: Tensor, settings: MintSettings, seed: int
+    generator: Generator,
+    pool: ImageTable,
+    features: Tensor,
+    settings: MintSettings,
+    seed: int,
+    pairs: tuple[Tensor, Tensor] | None = None,
 ) -> Thresholds:
-    """Measure up to 4,096 real images of `pool` ([N]); `features` float [N, D] say which are neighbours.
+    """Measure up to 4,096 real images of `pool` ([N]); `features` float [N, D] say which are neighbours, unless `pairs`
+    do: rows of the anchors, and of the images that are measured.
 
     Exact duplicates among the real images are left out of the distances: they would make every copy pass.
     """
     if len(features) != len(pool):
         raise InputError(f"{len(features)} features for {len(pool)} images; compute them from the same table")
-    rows, others = real_pairs(features, seed)
+    rows, others = pairs or real_pairs(features, seed)
     images = pool.gather(others, "cpu")
     low, high = bounds(judge(generator.realness, images, pool, rows), settings.realness)
     distances, _ = nearest_images(images, pool, own=others)

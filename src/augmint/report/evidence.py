@@ -56,6 +56,16 @@ class Evidence:
         return [SPLITS[v] if isinstance(v, int) else str(v) for v in self.manifest["split"]]
 
     @cached_property
+    def target(self) -> dict[str, int] | None:
+        """With a target: how many images it has, and how many of them, labelled, the arms are judged on."""
+        path = self.folder / "manifest.parquet"
+        if not path.exists() or "domain" not in pq.read_schema(path).names:
+            return None
+        own = np.array(_parquet(path)["domain"].to_pylist()) == "target"
+        tested = own & (np.array(self.splits) == "test") & (self.labels[self.manifest["row"]] >= 0)
+        return {"images": int(own.sum()), "judged": int(tested.sum())}
+
+    @cached_property
     def classes(self) -> list[str]:
         """Names by label; a class without a name is called by its number."""
         path = self.folder / "manifest.parquet"

@@ -101,7 +101,7 @@ def _data(evidence: Evidence) -> Facts:
         if known:
             classes[label][split] = classes[label].get(split, 0) + 1
     ordered = {name: counts[name] for name in (*SPLITS, *counts) if name in counts}
-    return {"images": len(labels), "splits": ordered, "classes": classes}
+    return {"images": len(labels), "splits": ordered, "classes": classes, "target": evidence.target}
 
 
 def _evaluation(evidence: Evidence, settings: Facts) -> Facts:

@@ -17,6 +17,7 @@ def limits(facts: Facts) -> list[str]:
     if kind == "none":
         return ["This run has no finished trials yet, so it can say nothing about what helps."]
     found = [*_smallest(facts), *(_of_folds(facts) if kind == "folds" else _of_draws(facts))]
+    found += _of_target(facts)
     seeds = facts["evaluation"]["encoder_seeds"]
     if len(seeds) < LEAST_SEEDS:
         trained = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
@@ -32,6 +33,17 @@ def limits(facts: Facts) -> list[str]:
     if facts["settings"].get("preset") == "tiny":
         found.insert(0, "The preset 'tiny' only shows that everything works; its accuracies mean nothing.")
     return found
+
+
+def _of_target(facts: Facts) -> list[str]:
+    """What cannot be known where labels are of another domain than the images that count."""
+    if not facts["data"].get("target"):
+        return []
+    return [
+        "The target gives no labels to learn from, so the final classifier was chosen by cross-validation on labelled "
+        "source images as the generator shows them in the target's look: where it shows them badly, the choice may be "
+        "bad. Minted features keep the look of the source.",
+    ]
 
 
 def _smallest(facts: Facts) -> list[str]:

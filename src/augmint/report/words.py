@@ -115,7 +115,22 @@ def trials(row: dict[str, Any], facts: dict[str, Any]) -> str:
 
 
 def caution(facts: dict[str, Any]) -> str:
-    """What a person should know before reading any number, in a sentence; "" where arms had a test split."""
+    """What a person should know before reading any number, in a sentence or two; "" where arms had a test split of the
+    images that count."""
+    return " ".join(filter(None, [_of_target(facts), _of_folds(facts)]))
+
+
+def _of_target(facts: dict[str, Any]) -> str:
+    target = facts["data"].get("target")
+    if not target or target["judged"]:
+        return ""
+    return (
+        "The target has no labelled test images to judge on: every number here is about images of the source, and says "
+        "nothing of how good an arm is on the target."
+    )
+
+
+def _of_folds(facts: dict[str, Any]) -> str:
     if facts["evaluation"]["kind"] != "folds":
         return ""
     if facts["data"]["splits"].get("test", {}).get("labelled"):

@@ -37,7 +37,9 @@ class InRun:
     @cached_property
     def _data(self) -> dict[str, Any]:
         pool = digest(self.pool.ids.tolist())
-        return {"pool": pool, "shape": list(self.pool.shape), "bf16": self.compute.bf16}
+        found = {"pool": pool, "shape": list(self.pool.shape), "bf16": self.compute.bf16}
+        target = self.pool.ids[self.pool.of_target.numpy()].tolist()
+        return {**found, "target": digest(target)} if target else found
 
     def identity(self, settings: RepresentSettings) -> dict[str, Any]:
         """Everything that an encoder trained with these settings depends on."""
