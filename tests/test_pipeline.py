@@ -16,12 +16,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
 import augmint as am
+from augmint.config import Settings
+from augmint.pipeline import Pipeline
 from augmint.report import recompute
+from augmint.represent import Encoder
+from augmint.train import RunDir
 
 TINY = {"judge": {"draws": 2}}
 CLI = [sys.executable, "-m", "augmint"]
@@ -119,6 +124,19 @@ def test_the_same_call_again_computes_nothing_and_changes_nothing(run: am.Run) -
     again = am.run("digits", run.folder, labels_per_class=5, preset="tiny", quiet=True)
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert again.facts["arms"] == facts["arms"] and again.verdict == facts["verdict"]
+
+
+def test_images_to_score_on_are_encoded_once_for_all_trials(run: am.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.model_validate(yaml.safe_load((run.folder / "config.yaml").read_text()))
+    with RunDir.open(run.folder, settings.model_dump(mode="json")) as folder:
+        pipeline = Pipeline(folder, settings)
+        asked = [pipeline.splits[0].test, pipeline.parts.val]
+        wanted = [pipeline.encoder.hidden(pipeline.table.take(rows)) for rows in asked]
+        hidden, calls = Encoder.hidden, []
+        monkeypatch.setattr(Encoder, "hidden", lambda *given: calls.append(len(given[1])) or hidden(*given))
+        for _ in range(3):
+            assert all(torch.equal(pipeline.hidden_of(rows), w) for rows, w in zip(asked, wanted, strict=True))
+    assert sorted(n for n in calls if n != len(pipeline.parts.pool)) == sorted(map(len, asked))
 
 
 def test_several_encoders_share_draws_and_what_learns_from_labels_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from augmint.config import RepresentSettings
 from augmint.data.mapped import Mapped
@@ -95,6 +96,25 @@ def test_without_reconstruction_the_decoder_learns_and_the_encoder_does_not_noti
     _, shared, _ = gradients(5.0)
     assert not all(torch.allclose(a, b, atol=1e-6) for a, b in zip(shared, beside, strict=True))
     assert out["reconstruction"] > 0
+
+
+def test_a_training_begins_on_small_views_and_ends_on_full_ones(monkeypatch):
+    seen = []
+    resized = room.resized
+    monkeypatch.setattr(room, "resized", lambda images, size: seen.append(tuple(size)) or resized(images, size))
+    images = patterns().images.repeat_interleave(3, 2).repeat_interleave(3, 3)
+    encoder = train_encoder(table_of(images), replace_settings(images=320, small=0.5), CPU, seed=0)
+    # Both views are made smaller, and what the decoder makes for comparison; later it alone is asked for, as it is.
+    assert seen == [(17, 17)] * 3 * 5 + [(24, 24)] * 5
+    assert encoder.hidden(images).shape == (160, 32)
+    assert room.smaller((8, 8)) == (8, 8) and room.smaller((22, 40)) == (22, 40)
+
+
+def test_resizing_is_pillows():
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    wanted = [Image.fromarray(image[0].numpy()).resize((20, 20), Image.Resampling.BILINEAR) for image in images]
+    torch.testing.assert_close(room.resized(images, (20, 20))[:, 0], torch.from_numpy(np.stack(wanted)))
+    assert room.resized(images, (28, 28)) is images
 
 
 def _first():

@@ -12,12 +12,14 @@ from augmint.train.loop import Rows
 
 
 class Task:
-    """A small regression trained with Adam, whose noise is drawn by address."""
+    """A small regression trained with Adam, whose noise is drawn by address. Weights in channels_last and a fused
+    optimiser, to which the order of its moments in memory matters."""
 
     def __init__(self, lr: float = 1e-2, stop_at: int | None = None, poison_at: int | None = None) -> None:
         torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=lr)
+        layers = nn.Linear(4, 16), nn.Unflatten(1, (4, 2, 2)), nn.Conv2d(4, 8, 2), nn.Flatten(), nn.BatchNorm1d(8)
+        self.model = nn.Sequential(*layers, nn.Linear(8, 1)).to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=lr, fused=True)
         self.data = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
         self.stop_at, self.poison_at = stop_at, poison_at
         self.state = {"model": self.model, "optimiser": self.optimiser}

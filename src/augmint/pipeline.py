@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -106,11 +107,14 @@ class Pipeline(Stages):
         place = self.material.place[rows]
         if bool((place >= 0).all()):
             return self.hidden[place]
-        if self._asked is None or not torch.equal(self._asked[0], rows):
-            self._asked = (rows, self.encoder.hidden(self.table.take(rows)))
-        return self._asked[1]
+        for asked, hidden in self._asked:
+            if torch.equal(asked, rows):
+                return hidden
+        hidden = self.encoder.hidden(self.table.take(rows))
+        self._asked = [(rows, hidden), *self._asked[:1]]
+        return hidden
 
-    _asked: tuple[Tensor, Tensor] | None = None  # the test split's hidden vectors, asked for by every trial
+    _asked: Sequence[tuple[Tensor, Tensor]] = ()  # test split and validation slice: every trial asks for both
 
     @cached_property
     def selected(self) -> list[dict[str, Any]]:

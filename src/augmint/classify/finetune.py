@@ -100,7 +100,7 @@ def _optimiser(network: Tuned, settings: FinetuneSettings) -> torch.optim.Optimi
             chosen = [p for p in part.parameters() if (p.ndim > 1) == decays]
             decay = settings.weight_decay if decays else 0.0
             groups.append({"params": chosen, "lr": rate, "rate": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 class SelfTraining:

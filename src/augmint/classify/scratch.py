@@ -39,7 +39,7 @@ class ScratchClassifier:
         self.network, self.facts, self.compute = network, facts, compute
 
     @torch.inference_mode()
-    def logits(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
+    def logits(self, images: Tensor | ImageTable, batch: int = 256) -> Tensor:
         """uint8 [N, C, H, W] (or a table) → float32 [N, K] on the CPU."""
         self.network.eval()
         parts = []
@@ -88,7 +88,7 @@ def _optimiser(network: nn.Module, settings: ClassifySettings) -> torch.optim.Op
     decay = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.lr)
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
 
 
 def _batch(

@@ -52,7 +52,7 @@ def optimiser(parameters: Iterator[nn.Parameter], settings: OptimiserSettings) -
     if settings.name == "rmsprop":
         return torch.optim.RMSprop(parameters, rate, alpha=second, weight_decay=decay)
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(parameters, rate, betas=(first, second), weight_decay=decay, foreach=True)
+    return kind(parameters, rate, betas=(first, second), weight_decay=decay, fused=True)
 
 
 def gradient_norm(module: nn.Module) -> Tensor:

@@ -45,14 +45,19 @@ class ImageEncoder(nn.Module):
         for level in range(1, max(len(sizes), 2)):
             outer = _channels(level, width)
             stride = 2 if len(sizes) > 1 else 1
-            layers += [nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer), nn.LeakyReLU(0.2)]
+            layers += [
+                nn.Conv2d(inner, outer, 3, stride, 1, bias=False),
+                nn.BatchNorm2d(outer),
+                nn.LeakyReLU(0.2, True),
+            ]
             inner = outer
+        layers.insert(-1, nn.Flatten())  # before the last activation, see discriminators.convolutions
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(inner * sizes[-1][0] * sizes[-1][1], latent)
         self.latent = latent
 
     def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.head(self.body(images * 2 - 1).flatten(1)))
+        return cast(Tensor, self.head(self.body(images * 2 - 1)))
 
 
 class _Up(nn.Module):
@@ -78,12 +83,12 @@ class Decoder(nn.Module):
         deepest = max(len(sizes) - 1, 1)
         self.first = (_channels(deepest, width), *sizes[-1])
         self.root = nn.Linear(latent, self.first[0] * sizes[-1][0] * sizes[-1][1])
-        layers: list[nn.Module] = [nn.BatchNorm2d(self.first[0]), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.BatchNorm2d(self.first[0]), nn.LeakyReLU(0.2, True)]
         inner = self.first[0]
         for level in range(deepest - 1, 0, -1):
             outer = _channels(level, width)
             layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), _Crop(sizes[level])]
-            layers += [nn.BatchNorm2d(outer), nn.LeakyReLU(0.2)]
+            layers += [nn.BatchNorm2d(outer), nn.LeakyReLU(0.2, True)]
             inner = outer
         layers.append(_Up(inner, shape[0], sizes[0]) if len(sizes) > 1 else nn.Conv2d(inner, shape[0], 3, 1, 1))
         self.body = nn.Sequential(*layers)

@@ -35,7 +35,7 @@ class ContrastiveDiscriminator(Discriminator):
     def __init__(self, shape: Shape, width: int, features: int = 128) -> None:
         super().__init__()
         layers, size = convolutions(shape[0], shape, width)
-        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, features), nn.LeakyReLU(0.2))
+        self.features = nn.Sequential(*layers, nn.Linear(size, features), nn.LeakyReLU(0.2))
         self.head = _two_layers(features, 512, 1)
         self.real = _two_layers(features, features, features)
         self.fake = _two_layers(features, features, features)

@@ -35,16 +35,17 @@ class Discriminator(nn.Module):
 
 
 def convolutions(inner: int, shape: Shape, width: int) -> tuple[list[nn.Module], int]:
-    """Convolutions that halve the image until its side is under 8, then one more; and their output size."""
+    """Convolutions that halve the image until its side is under 8, then one more, flattened; and their output size."""
     sizes = pyramid(shape[1:])
     layers: list[nn.Module] = []
     for level in range(len(sizes) - 1):
         outer = width * 2 ** min(level, 2)
-        layers += [nn.Conv2d(inner, outer, 4 if level else 3, 2, 1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(inner, outer, 4 if level else 3, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         inner = outer
         if level:  # a 4 × 4 kernel rounds odd sizes down
             layers.insert(-2, _Even())
-    layers += [nn.Conv2d(inner, 2 * inner, 3, 1, 1), nn.LeakyReLU(0.2)]
+    # Flattened first: the gradient of a flattened tensor has another order in memory than the maps, which is slow.
+    layers += [nn.Conv2d(inner, 2 * inner, 3, 1, 1), nn.Flatten(), nn.LeakyReLU(0.2, inplace=True)]
     return layers, 2 * inner * sizes[-1][0] * sizes[-1][1]
 
 
@@ -64,7 +65,7 @@ class ImageDiscriminator(Discriminator):
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
         layers, size = convolutions(shape[0], shape, width)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
+        self.layers = nn.Sequential(*layers, nn.Linear(size, 1))
 
     def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         return cast(Tensor, self.layers(candidates * 2 - 1))[:, 0]
@@ -81,7 +82,7 @@ class PairDiscriminator(Discriminator):
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
         layers, size = convolutions(2 * shape[0], shape, width)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, 1))
+        self.layers = nn.Sequential(*layers, nn.Linear(size, 1))
 
     def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
         return cast(Tensor, self.layers(torch.cat([candidates, anchors], 1) * 2 - 1))[:, 0]
@@ -96,7 +97,7 @@ class SiameseDiscriminator(Discriminator):
     def __init__(self, shape: Shape, width: int, features: int = 128) -> None:
         super().__init__()
         layers, size = convolutions(shape[0], shape, width)
-        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, features), nn.LeakyReLU(0.2))
+        self.trunk = nn.Sequential(*layers, nn.Linear(size, features), nn.LeakyReLU(0.2))
         self.own = nn.Linear(features, 1)
         self.match = nn.Linear(features, features, bias=False)
 

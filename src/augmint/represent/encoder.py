@@ -72,12 +72,12 @@ class Encoder:
     whitening: Whitening
     seconds: float = 0.0  # that its training took
 
-    def features(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
+    def features(self, images: Tensor | ImageTable, batch: int = 256) -> Tensor:
         """Whitened features of uint8 images [N, C, H, W] (or a table): float32 [N, d] on the CPU, each of length 1."""
         return self.whitening(self.hidden(images, batch))
 
     @torch.no_grad()
-    def hidden(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
+    def hidden(self, images: Tensor | ImageTable, batch: int = 256) -> Tensor:
         """What the network itself answers, before whitening: float32 [N, D] on the CPU, each of length 1."""
         shape = images.shape if isinstance(images, ImageTable) else tuple(images.shape[1:])
         if shape != self.form.shape:

@@ -33,7 +33,7 @@ def make(module: nn.Module, settings: RepresentSettings) -> torch.optim.Optimize
     if settings.optimiser == "lars":
         return LARS(groups, settings.lr, MOMENTUM)
     groups[1].pop("adapt")
-    fused = True if all(p.device.type == "cuda" for p in trained) else None  # one kernel for all parameters
+    fused = True if all(p.device.type in ("cpu", "cuda") for p in trained) else None  # one kernel for all parameters
     if settings.optimiser == "sgd":
         return torch.optim.SGD(groups, settings.lr, MOMENTUM, fused=fused)
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.99), fused=fused)

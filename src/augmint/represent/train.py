@@ -6,7 +6,7 @@ Labels are not looked at; whoever has some can `watch` (represent/watch.py). A c
 aloud, with its measure.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,6 +36,7 @@ STREAM = "represent"
 ENOUGH = 20_000  # images to find the whitening from
 QUARTER = 4  # of the images one in so many teaches a decoder that teaches the encoder nothing
 LOG_EVERY_GPU = 500  # steps; the rank of the features alone costs a step or two there
+SHRUNK, LEAST_SIDE = 0.7, 16  # of a view at the beginning, with `small`
 LEAST_SPREAD, LEAST_RANK = 0.05, 3.0  # below, features tell next to nothing apart
 
 
@@ -56,10 +57,25 @@ class Joint(nn.Module):
             read, seen = out["features"], views[0]
             if not self.weight:  # it learns well enough from a part, and takes a tenth of the time from all
                 read, seen = read[::QUARTER].detach(), seen[::QUARTER]  # the same rows in one process and in two
-            errors = F.mse_loss(self.decoder(read), seen, reduction="none").flatten(1).mean(1)
+            made = resized(self.decoder(read), seen.shape[2:])
+            errors = F.mse_loss(made, seen, reduction="none").flatten(1).mean(1)
             error = parallel.gather(errors).mean()
             out = {**out, "reconstruction": error, "loss": out["loss"] + (self.weight or 1.0) * error}
         return out
+
+
+def smaller(size: Sequence[int]) -> tuple[int, int]:
+    """The size [H, W] of the views that a training begins with: 0.7 of either side, half the area. Images that are
+    small already stay as they are."""
+    height, width = (round(side * SHRUNK) for side in size)
+    return (height, width) if min(height, width) >= LEAST_SIDE else (size[0], size[1])
+
+
+def resized(images: Tensor, size: Sequence[int]) -> Tensor:
+    """float [N, C, H, W] at another size [h, w], smoothed where it shrinks; the same tensor where it has that size."""
+    if images.shape[2:] == tuple(size):
+        return images
+    return F.interpolate(images, tuple(size), mode="bilinear", antialias=True)
 
 
 @dataclass
@@ -85,6 +101,8 @@ class Trainer:
         mine = parallel.share(rows)
         images = self.table.gather(mine, self.compute.device)
         views = self.joint.method.views(Batch(images), replace(draws, rows=mine))
+        if progress < self.settings.small and self.joint.method.network.spatial:
+            views = tuple(resized(view, smaller(view.shape[2:])) for view in views)
         self.optimiser.zero_grad(set_to_none=True)
         with self.compute.autocast():
             out = self.loss(*views)

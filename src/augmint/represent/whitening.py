@@ -6,7 +6,7 @@
 A contrastive encoder puts most variance into a few directions and much of what tells classes apart into the rest;
 neighbours in direction then see the few alone. `shrink` is added to every variance, in units of their mean: 0 whitens
 fully, large values only centre. Directions that few images tell of are noise once they are whitened, so of more than
-N / 10 those of the least variance are left out, and of more than 1,024 in any case: a search takes longer with each.
+N / 10 those of the least variance are left out, and of more than 512 in any case: a search takes longer with each.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TINY = 1e-12
-MOST, FEWEST = 1024, 16  # directions
+MOST, FEWEST = 512, 16  # directions
 EACH = 10  # images for a direction
 
 

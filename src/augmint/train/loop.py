@@ -102,6 +102,15 @@ def _read(metrics: Metrics) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
+def lay_out(optimiser: torch.optim.Optimizer) -> None:
+    """Moments that were loaded, in the order in memory of their parameters: a file has forgotten it, and a fused
+    optimiser takes it for granted, silently pairing other elements."""
+    for parameter, moments in optimiser.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 class _Keeper:
     """Logs, checks and checkpoints of one training."""
 
@@ -119,6 +128,8 @@ class _Keeper:
             raise InputError(f"{self.stage.checkpoint} belongs to another training; delete it to start this one")
         for name, part in self.state.items():
             part.load_state_dict(kept["state"][name])
+            if isinstance(part, torch.optim.Optimizer):
+                lay_out(part)
         self.before = kept["seconds"]
         return int(kept["step"])
 
