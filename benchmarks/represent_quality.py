@@ -95,12 +95,17 @@ def augmint(s: Slices, minutes: float) -> Iterator[tuple[float, int, Embed]]:
 
 def _augmint_rate(pool: ImageTable, settings: RepresentSettings, compute: Compute) -> float:
     trainer = prepare(pool, settings, compute, seed=0)
-    taken = []
-    for step in range(TRIED):
-        start, rows = time.perf_counter(), torch.arange(trainer.plan.batch) + step
-        trainer.step(rows % len(pool), Draws(0, "rate", step, rows), 0.5)
-        taken.append(time.perf_counter() - start)
-    return trainer.plan.batch / float(np.median(taken[TRIED // 3 :]))
+
+    def seconds(progress: float) -> float:
+        taken = []
+        for step in range(TRIED):
+            start, rows = time.perf_counter(), torch.arange(trainer.plan.batch) + step
+            trainer.step(rows % len(pool), Draws(0, "rate", step, rows), progress)
+            taken.append(time.perf_counter() - start)
+        return float(np.median(taken[TRIED // 3 :]))
+
+    small = settings.small  # its first steps see smaller views
+    return trainer.plan.batch / (small * seconds(0.0) + (1 - small) * seconds(1.0))
 
 
 class Pictures(torch.utils.data.Dataset[list[Tensor]]):
