@@ -2,11 +2,12 @@
 
     python benchmarks/represent_vs_lightly.py --threads 2 [--rounds 3] [--cells 3x32x32/resnet8/defaults …] [--fresh]
 
-Each cell is an image size, a network and a mode. "defaults": augmint as it comes (bf16 where the processor has it,
-AdamW), lightly as in its SimCLR example (SimCLRTransform as it comes, DataLoader, NTXentLoss, SGD, float32). "equal":
-both float32, SGD, channels_last, the same policy and temperature. Both train the same kind of network, augmint's
-backbone with a two-layer head; the decoder, which lightly has not, is off. "bare" is augmint's step on views
-that are already there: what augmentation and gathering leave of the network's own speed is `share`.
+Each cell is an image size, a network and a mode. "defaults": augmint as `--preset fast` trains (bf16 where the
+processor has it, AdamW, three quarters of the training on views of 0.7 of the side: the rate over the whole training),
+lightly as in its SimCLR example (SimCLRTransform as it comes, DataLoader, NTXentLoss, SGD, float32). "equal": both
+float32, SGD, channels_last, the same policy and temperature, all views at full size. Both train the same kind of
+network, augmint's backbone with a two-layer head; the decoder, which lightly has not, is off. "bare" is augmint's step
+on views that are already there: what augmentation and gathering leave of the network's own speed is `share`.
 
 Wall time, because lightly's DataLoader works in processes of its own (--workers, as many as threads): in every round
 each side trains some batches, in turning order, median over rounds. Every clock starts after the first batch: caches
@@ -42,10 +43,10 @@ from lightly.transforms import SimCLRTransform
 from PIL import Image
 from torch import Tensor, nn
 
-from augmint.config import RepresentSettings
+from augmint.config import RepresentSettings, resolve
 from augmint.data.table import Batch, ImageTable
 from augmint.networks.backbones import backbone
-from augmint.represent.train import Trainer, prepare
+from augmint.represent.train import Trainer, prepare, resized, smaller
 from augmint.seeding import Draws
 from augmint.train import Compute
 
@@ -111,46 +112,58 @@ def augmint_trainer(cell: Cell, table: ImageTable, batch: int) -> Trainer:
     name, width, stem, _ = NETWORKS[cell.network]
     common = {"backbone": name, "width": width, "stem": stem, "batch": batch, "images": 1_000_000}
     common |= {"views": "simclr", "view_options": {"simclr": {"flip": True, "area": 0.2}}, "latent": 0}
-    common |= {"projector": "standard", "grid": 1}
+    common |= {"projector": "standard", "grid": 1, "small": resolve("fast").represent.small}
     if cell.equal:
-        common |= {"optimiser": "sgd", "lr": 0.06, "weight_decay": 0.0, "options": {"temperature": 0.5}}
+        common |= {"small": 0.0, "optimiser": "sgd", "lr": 0.06, "weight_decay": 0.0, "options": {"temperature": 0.5}}
     compute = Compute.choose("cpu", "fp32" if cell.equal else "auto")
     return prepare(table, RepresentSettings.model_validate(common), compute, seed=0)
+
+
+def over_training(part: Callable[[int, float], float], small: float) -> Callable[[int], float]:
+    """Seconds for some steps of which the share `small` comes from the beginning of a training, with small views.
+    `part`: seconds for as many steps at that progress."""
+
+    def block(number: int) -> float:
+        seconds = (1 - small) * part(number, 1.0)
+        return seconds + small * part(number, 0.0) if small else seconds
+
+    return block
 
 
 def augmint_block(trainer: Trainer, batches: int) -> Callable[[int], float]:
     """Seconds for some steps."""
     size, count = trainer.plan.batch, len(trainer.table)
 
-    def block(number: int) -> float:
+    def part(number: int, progress: float) -> float:
         start = 0.0
         for index in range(batches + 1):
             step = number * (batches + 1) + index
             rows = (torch.arange(size) + step * size) % count
-            trainer.step(rows, Draws(0, "benchmark", step, rows), 0.5)
+            trainer.step(rows, Draws(0, "benchmark", step, rows), progress)
             start = clock() if index == 0 else start
         return clock() - start
 
-    return block
+    return over_training(part, trainer.settings.small)
 
 
 def bare_block(trainer: Trainer, batches: int) -> Callable[[int], float]:
     """Seconds for the same steps on views that are there: forward, loss, backward, optimiser."""
     rows = torch.arange(trainer.plan.batch)
     views = trainer.joint.method.views(Batch(trainer.table.gather(rows)), Draws(0, "benchmark", 0, rows))
+    by_size = {1.0: views, 0.0: tuple(resized(view, smaller(view.shape[2:])) for view in views)}
 
-    def block(number: int) -> float:
+    def part(number: int, progress: float) -> float:
         start = 0.0
         for index in range(batches + 1):
             with trainer.compute.autocast():
-                loss = trainer.loss(*views)["loss"]
+                loss = trainer.loss(*by_size[progress])["loss"]
             trainer.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             trainer.optimiser.step()
             start = clock() if index == 0 else start
         return clock() - start
 
-    return block
+    return over_training(part, trainer.settings.small)
 
 
 class Pictures(torch.utils.data.Dataset[tuple[list[Tensor], int]]):

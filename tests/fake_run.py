@@ -64,9 +64,19 @@ def make_run(folder: Path, kind: str = "draws", count: int = 10, minted: bool = 
     final = {"schema": 1, "arm": "encoder", "labels": 100, "temperature": 0.9, "cross_validated_accuracy": 0.91}
     (folder / "final" / "final.json").write_text(json.dumps(final))
     if minted:
+        _value(folder)
         _minted(folder, digits.images, digits.target)
         _snapshots(folder, digits.images)
     return folder
+
+
+def _value(folder: Path) -> None:
+    rows = (("all", "minted", 300, 0.6), ("class", CLASSES[0], 200, 0.62), ("class", CLASSES[1], 100, -0.02))
+    groups = [
+        {"by": by, "name": name, "images": n, "value": v, "low": v - 0.01, "high": v + 0.01} for by, name, n, v in rows
+    ]
+    facts = {"schema": 1, "neighbours": 5, "judged": 200, "on": "validation", "groups": groups}
+    (folder / "value.json").write_text(json.dumps(facts))
 
 
 def _manifest(folder: Path, labels: Array, split: Array) -> None:

@@ -69,7 +69,7 @@ def test_a_run_leaves_what_it_promises(run: am.Run) -> None:
     names = "config.yaml environment.json manifest.parquet metrics.jsonl run.log trials.parquet report/index.html"
     for name in (
         names + " report/report.json represent/map.png encoder.safetensors final/final.json final/model.safetensors"
-        " leaks.json minted/metadata.parquet"
+        " leaks.json minted/metadata.parquet value.json"
     ).split():
         assert (run.folder / name).stat().st_size > 0, name
     trials = pq.read_table(run.folder / "trials.parquet").to_pylist()

@@ -116,6 +116,14 @@ def test_without_minting_its_sections_are_absent(tmp_path: Path) -> None:
     assert [image["width"] for image in reader.images] == ["800", "800"]  # map and neighbours
 
 
+def test_a_group_that_misleads_is_marked(page: Path) -> None:
+    section = re.search(r'<section id="value">.*?</section>', page.read_text(), re.DOTALL)
+    assert section is not None
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", section.group(), re.DOTALL)
+    assert ["▼" in row for row in rows] == [False, False, True]
+    assert "-2.0" in rows[2] and "[-3.0, -1.0]" in rows[2] and "-2.00" in rows[2]  # also of 100 images
+
+
 def test_odd_names_do_no_harm(page: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a & <b>"
     shutil.copytree(page.parent.parent, folder)

@@ -23,7 +23,7 @@ from augmint.classify.graph import Graph
 from augmint.config import RepresentSettings
 from augmint.data import leaks
 from augmint.errors import UsageError
-from augmint.judge import arms, protocol, robust, trials
+from augmint.judge import arms, protocol, robust, trials, value
 from augmint.judge.generators import measure_generator, mint_wish
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
@@ -178,7 +178,7 @@ class Pipeline(Stages):
         return facts
 
     def mint(self) -> dict[str, Any]:
-        """Mint from all given labels and their surest unlabelled neighbours; write minted/."""
+        """Mint from all given labels and their surest unlabelled neighbours; write minted/ and value.json."""
         labels = self.table.identity(self.final_situation.split.train)
         identity = {**self._trial_identity, "classes": list(self.table.classes), "labels": labels}
         stage = self.run_dir.stage("mint", identity, self.settings.seed)
@@ -190,6 +190,8 @@ class Pipeline(Stages):
                 decode = self.encoder.decode if self.encoder.decoder is not None else None
                 made = self.final_situation.minted_features
                 mint.export_features(*made, self.table.classes, self.run_dir.folder, decode)
+            if self.across is None:  # with a target, no labelled image looks like the minted ones
+                value.write(self.final_situation, self.parts.val, self.run_dir.folder)
             stage.finish(time.monotonic() - start, drawn=len(minted.table), kept=int(minted.kept.sum()))
         return {name: value for name, value in stage.facts().items() if name in ("drawn", "kept")}
 

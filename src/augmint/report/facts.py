@@ -53,6 +53,7 @@ def collect(folder: Path) -> Facts:
         "curves": curves(folder),
         "representation": _json(folder / "represent" / "summary.json"),
         "minted": _minted(folder, evidence.classes),
+        "value": _json(folder / "value.json"),
         "final": _json(folder / "final" / "final.json"),
         "measures": _json(folder / "measures" / "measures.json"),
     }

@@ -41,6 +41,7 @@ SECTIONS = {
     "copies": "Copies?",
     "generator": "Generator",
     "rejected": "Rejected",
+    "value": "Worth, by group",
     "curves": "Curves",
     "cost": "Cost",
     "data": "Data",
