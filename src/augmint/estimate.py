@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.table import Table
 
 from augmint.augment import policy
+from augmint.augment.corruptions import KINDS, STRENGTHS
 from augmint.classify import fit_finetuned, fit_scratch
 from augmint.classify.linear import Squares
 from augmint.config import Settings
@@ -22,6 +23,7 @@ from augmint.data.table import ImageTable
 from augmint.generate.feature import train_feature_generator
 from augmint.generate.image import train_image_generator
 from augmint.judge import protocol
+from augmint.judge.protocol import Split
 from augmint.measure.knn import nearest
 from augmint.represent import train_encoder, usual_views
 from augmint.represent.encoder import Encoder, build
@@ -115,6 +117,35 @@ def _look(s: Settings, sample: ImageTable, compute: Compute, count: int) -> Line
     return Line("explain", what, forward * times + search * times**2 + drawing)
 
 
+def _judge(s: Settings, sample: ImageTable, compute: Compute, splits: list[Split], val: int) -> Line:
+    """Every trial's answers on its held-out images and the validation slice, and on those made worse."""
+    form = form_of(sample, s.represent)
+    network, _ = build(form)
+    encoder = Encoder(form, compute.place(network), None, compute, Whitening.none(network.features))
+    model = fit_scratch(
+        sample,
+        torch.arange(min(2, len(sample))),
+        torch.zeros(min(2, len(sample)), dtype=torch.long),
+        policy("none"),
+        s.classify.model_copy(update={"images": s.classify.batch}),
+        compute,
+        classes=2,
+        seed=0,
+    )
+    forward = []
+    for answer in (encoder.hidden, model.logits):
+        start = time.perf_counter()
+        answer(sample)
+        forward.append((time.perf_counter() - start) / len(sample))
+    scratch = sum(a.startswith("scratch") for a in s.judge.arms)
+    tested = max((len(split.test) for split in splits), default=0)
+    worse = min(s.judge.robust_images, tested) * len(KINDS) * STRENGTHS
+    asked = sum(len(split.test) + val for split in splits) + worse * min(s.judge.robust_draws, len(splits))
+    seconds = forward[0] * (tested + val + worse) + forward[1] * scratch * asked
+    what = f"{len(splits) * len(s.judge.arms)} trials" + f", on {worse:,} images made worse too" * bool(worse)
+    return Line("judge", what, seconds)
+
+
 def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
     features = torch.randn(len(sample), 128, generator=torch.Generator().manual_seed(0))
     lines = []
@@ -194,6 +225,7 @@ def estimate(settings: Settings, folder: Path) -> Estimate:
         _look(settings, sample, compute, len(where.pool)),
         *learning[1:],
         _trials(settings, sample, compute, len(splits) + 1),
+        _judge(settings, sample, compute, splits, len(where.val)),
     ]
     channels, height, width = table.shape
     images = len(table) * channels * height * width * isinstance(table.images, torch.Tensor)
