@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
 from augmint.report import collect, recompute, write
+from augmint.report.figures import front
 from augmint.report.limits import limits
 from fake_run import CLASSES, LEVELS, make_run
 
@@ -187,3 +188,12 @@ def test_three_encoder_seeds_are_said_to_be_in_the_interval(draws: Path) -> None
     facts["verdict"] = [{**outcome, "seeds": 3} for outcome in facts["verdict"]]
     said = " ".join(limits(facts))
     assert "contain the draw of the labels, the seed of the encoder and" in said and "Another seed" not in said
+
+
+def test_the_front_has_the_best_accuracy_for_every_minute() -> None:
+    arms = [
+        {"arm": name, "total_seconds": s, "mean": m}
+        for name, s, m in (("c", 30, 0.7), ("a", 10, 0.5), ("dear", 40, 0.7), ("b", 20, 0.6), ("worse", 20, 0.55))
+    ]
+    assert [a["arm"] for a in front(arms)] == ["a", "b", "c"]
+    assert front([]) == []

@@ -79,7 +79,7 @@ def test_pictures_have_words_and_figures_have_names(page: Path) -> None:
     assert len(reader.images) == 10 + 80 + 2 * 16 + 24 + 2 + 2 + 1  # families, pairs, rejected, sheets, map, nearest
     assert all(image["alt"] for image in reader.images)
     names = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
-    assert len(names) == len(set(names)) == 8
+    assert len(names) == len(set(names)) == 9
     assert "#123456" not in text
 
 

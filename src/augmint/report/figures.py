@@ -69,6 +69,47 @@ def _svg(figure: Figure, title: str) -> str:
     return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
 
 
+def front(arms: list[Facts]) -> list[Facts]:
+    """The arms than which none is both cheaper and better, the cheapest first: the best accuracy for every minute."""
+    found: list[Facts] = []
+    for arm in sorted(arms, key=lambda a: (a["total_seconds"], -a["mean"])):
+        if not found or arm["mean"] > found[-1]["mean"]:
+            found.append(arm)
+    return found
+
+
+def cost(facts: Facts) -> str:
+    """Mean accuracy of every arm over the minutes that one classifier costs from nothing; the best for the time are
+    joined. "" with fewer than two arms."""
+    arms = facts["arms"]
+    if len(arms) < 2:
+        return ""
+    best = front(arms)
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = _grid(1, 1, 9.6, 3.6)
+        minutes, reached = ([a[key] * scale for a in best] for key, scale in (("total_seconds", 1 / 60), ("mean", 100)))
+        axes.step(minutes, reached, where="post", color="#888888", alpha=0.6, lw=1)
+        span = 100 * (max(a["mean"] for a in arms) - min(a["mean"] for a in arms)) or 1.0
+        taken: list[tuple[float, float]] = []  # where names stand
+        for arm in sorted(arms, key=lambda a: a["mean"]):
+            x, y, spread = arm["total_seconds"] / 60, 100 * arm["mean"], 100 * (arm["std"] or 0.0)
+            colour = CYCLE[0] if arm["family"] == "scratch" else CYCLE[4]
+            axes.errorbar([x], [y], [spread], fmt="o" if arm in best else "s", color=colour, ms=5, lw=1)
+            beside = [(a, b) for a, b in taken if 1 / 3 < (a + 1e-9) / (x + 1e-9) < 3]
+            at = max([y, *(b + 0.075 * span for _, b in beside)])  # names one above the other
+            taken.append((x, at))
+            right = max([x, *(a for a, _ in beside)]) * 1.2
+            axes.annotate(
+                arm["arm"], (x, y), (right, at), fontsize=8, va="bottom", arrowprops={"arrowstyle": "-", "lw": 0.4}
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.margins(x=0.25)
+        axes.set_xlabel("minutes for one classifier, with all that it builds on")
+        axes.set_ylabel("accuracy (%)")
+    return _svg(figure, "Accuracy of the arms over the time they cost")
+
+
 def paired(facts: Facts) -> str:
     """Difference of accuracy in every draw, mean, interval and the zone of equivalence; "" without any."""
     outcomes = [o for o in facts["verdict"] if o["verdict"] != "left out"]

@@ -122,6 +122,7 @@ def _figures(facts: Facts) -> dict[str, Any]:
     return {
         "accuracies": Markup(figures.accuracies(facts)),
         "paired": Markup(figures.paired(facts)),
+        "cost": Markup(figures.cost(facts)),
         "worth": Markup(figures.label_efficiency(facts["worth"].get("arms", {}))),
         "scratch": Markup(figures.scratch_curves(facts)),
         "labels": Markup(figures.label_counts(facts)),
