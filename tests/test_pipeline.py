@@ -362,7 +362,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     )  # fmt: skip
     facts = json.loads(out.stdout)
     assert "fine-tuned" in tuned.stdout and "fine-tuned" not in out.stdout
-    stages = "load represent explain generate-image generate-feature trials".split()
+    stages = "load represent explain generate-image generate-feature trials judge".split()
     assert stages == [line["stage"] for line in facts["lines"]]
     assert facts["seconds"] > 0 and facts["memory"] > 10**8 and not (tmp_path / "r").exists()
 
