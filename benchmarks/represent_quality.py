@@ -79,7 +79,7 @@ def augmint(s: Slices, minutes: float) -> Iterator[tuple[float, int, Embed]]:
     """(seconds of training, images, how to embed) at every moment of the curve; the last is the end."""
     compute, settings = Compute.choose(), own_settings()
     pool = s.table.take(s.pool)
-    images = int(_augmint_rate(pool, settings, compute) * minutes * 60 * 0.98) // settings.batch * settings.batch
+    images = int(_augmint_rate(pool, settings, compute) * minutes * 60 * 0.9) // settings.batch * settings.batch
     trainer = prepare(pool, settings.model_copy(update={"images": images}), compute, seed=1)
     rows, seconds, steps = Rows(len(pool), 1, "represent"), 0.0, trainer.plan.steps
     stops = [round(steps * (i + 1) / MOMENTS) for i in range(MOMENTS)]
