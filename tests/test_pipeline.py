@@ -28,7 +28,6 @@ from augmint.report import recompute
 from augmint.represent import Encoder
 from augmint.train import RunDir
 
-TINY = {"judge": {"draws": 2}}
 CLI = [sys.executable, "-m", "augmint"]
 
 

@@ -97,11 +97,16 @@ def _represent(s: Settings, sample: ImageTable, compute: Compute) -> Line:
     return Line("represent", f"{r.method}, {r.backbone}, {r.images:,} images", rate * r.images)
 
 
-def _look(s: Settings, sample: ImageTable, compute: Compute, count: int) -> Line:
-    """Features of all images, the nearest of each among all, and a map of some of them."""
+def _untrained(s: Settings, sample: ImageTable, compute: Compute) -> Encoder:
+    """An encoder of the settings' size with random weights, as fast as a trained one."""
     form = form_of(sample, s.represent)
     network, decoder = build(form)
-    encoder = Encoder(form, compute.place(network), decoder, compute, Whitening.none(network.features))
+    return Encoder(form, compute.place(network), decoder, compute, Whitening.none(network.features))
+
+
+def _look(s: Settings, sample: ImageTable, compute: Compute, count: int) -> Line:
+    """Features of all images, the nearest of each among all, and a map of some of them."""
+    encoder = _untrained(s, sample, compute)
     start = time.perf_counter()
     hidden = encoder.hidden(sample)
     forward = time.perf_counter() - start
@@ -119,9 +124,7 @@ def _look(s: Settings, sample: ImageTable, compute: Compute, count: int) -> Line
 
 def _judge(s: Settings, sample: ImageTable, compute: Compute, splits: list[Split], val: int) -> Line:
     """Every trial's answers on its held-out images and the validation slice, and on those made worse."""
-    form = form_of(sample, s.represent)
-    network, _ = build(form)
-    encoder = Encoder(form, compute.place(network), None, compute, Whitening.none(network.features))
+    encoder = _untrained(s, sample, compute)
     model = fit_scratch(
         sample,
         torch.arange(min(2, len(sample))),
@@ -190,9 +193,7 @@ def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int) -> L
 
 def _finetuning(s: Settings, sample: ImageTable, compute: Compute) -> Callable[[int], object]:
     """Fine-tuning an encoder of random weights for so many images."""
-    form = form_of(sample, s.represent)
-    network, _ = build(form)
-    encoder = Encoder(form, compute.place(network), None, compute, Whitening.none(network.features))
+    encoder = _untrained(s, sample, compute)
     hidden, known = encoder.hidden(sample), torch.full((len(sample),), -1)
     known[: min(100, len(sample) // 2)] = torch.arange(min(100, len(sample) // 2)) % 2
     head = Squares.of(hidden).fit(known, 2)

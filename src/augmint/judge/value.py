@@ -33,9 +33,9 @@ def value(situation: Situation, val: Tensor) -> dict[str, Any]:
     a label."""
     m, minted = situation.material, situation.minted
     val = val[m.table.labels[val] >= 0]
+    val = val if len(val) >= LEAST else val[:0]
     kept = torch.nonzero(minted.kept)[:, 0]
-    judged = len(val) if len(val) else len(situation.rows)
-    if m.encoder is None or not len(kept) or judged < LEAST:
+    if m.encoder is None or not len(kept) or max(len(val), len(situation.rows)) < LEAST:
         return {}
     table, parents = minted.table.take(kept), minted.parent_rows[kept]
     own = m.features[situation.rows]

@@ -1,0 +1,71 @@
+"""What groups of minted images are worth: every kind of group holds all of them, and adds up to the same."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from augmint.judge.value import value
+from test_represent_train import table_of
+
+COUNT, KEPT = 40, 30
+
+
+def features(table):
+    return table.images.flatten(1).float()[:, :6] / 255
+
+
+@pytest.fixture
+def situation():
+    """40 images of four classes, 12 of them labelled; 60 children of 30 of them, half of which are kept."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(COUNT) % 4
+    images = (labels[:, None, None, None] * 60 + torch.rand(COUNT, 1, 3, 3, generator=generator) * 60).byte()
+    table = table_of(images, labels)
+    parents = torch.arange(2 * KEPT) % KEPT
+    minted = SimpleNamespace(
+        table=table_of((images[parents] + torch.randint(0, 9, (2 * KEPT, 1, 3, 3)).byte()), labels[parents]),
+        kept=torch.arange(2 * KEPT) % 2 == 0,
+        parent_rows=parents,
+        scores={n: torch.rand(2 * KEPT, generator=generator) for n in ("realness", "agreement", "real_distance")},
+    )
+    material = SimpleNamespace(table=table, features=features(table), encoder=SimpleNamespace(features=features))
+    return SimpleNamespace(material=material, minted=minted, rows=torch.arange(12), labels=labels[:12])
+
+
+@pytest.mark.parametrize("judges", [0, 3, 10])
+def test_groups_add_up_whoever_judges(situation, judges):
+    found = value(situation, torch.arange(COUNT - judges, COUNT))
+    few = judges < 8  # then the labelled images judge
+    assert (found["on"], found["judged"]) == (("labels", 12) if few else ("validation", judges))
+    kinds = {}
+    for group in found["groups"]:
+        assert group["low"] <= group["value"] <= group["high"]
+        if group["name"] != "labels":
+            kinds.setdefault(group["by"], []).append(group)
+    assert len(kinds) == 6
+    for groups in kinds.values():
+        assert sum(g["images"] for g in groups) == KEPT
+        assert sum(g["value"] for g in groups) == pytest.approx(kinds["all"][0]["value"], abs=1e-9)
+    parents = {g["name"]: g["images"] for g in kinds["parent"]}
+    assert parents == {"labelled": 12, "unlabelled, label propagated": 18}
+
+
+def test_a_labelled_image_does_not_judge_its_own_children(situation):
+    """With children of labelled images alone, each of a class of its own, nothing is left that can be right."""
+    minted = situation.minted
+    minted.kept = (torch.arange(2 * KEPT) < 12) & minted.kept
+    situation.labels = torch.arange(12)
+    minted.table = table_of(minted.table.images, minted.parent_rows)
+    situation.material.table = table_of(situation.material.table.images, torch.full((COUNT,), -1))
+    situation.material.table.__dict__["classes"] = tuple(map(str, range(COUNT)))
+    found = value(situation, torch.arange(0))
+    assert [g["value"] for g in found["groups"]] == pytest.approx([0.0] * len(found["groups"]))
+
+
+def test_nothing_kept_or_too_few_to_judge_says_nothing(situation):
+    situation.minted.kept = torch.zeros(2 * KEPT, dtype=torch.bool)
+    assert value(situation, torch.arange(10)) == {}
+    situation.minted.kept[:5] = True
+    situation.rows, situation.labels = situation.rows[:5], situation.labels[:5]
+    assert value(situation, torch.arange(0)) == {}
