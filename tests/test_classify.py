@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 from augmint.augment import policy
 from augmint.classify import (
@@ -18,9 +19,10 @@ from augmint.classify import (
     surest,
 )
 from augmint.classify.graph import poisson_potential
-from augmint.classify.scratch import _extra_share, rising_then_falling
+from augmint.classify.scratch import _extra_share, _Samples, rising_then_falling
 from augmint.config import ClassifySettings
 from augmint.data.table import ImageTable
+from augmint.seeding import Draws, permutation
 from augmint.train import Compute
 
 CPU = Compute(torch.device("cpu"), bf16=False)
@@ -165,6 +167,42 @@ def test_extra_samples_are_used_by_weight() -> None:
         guess = model.logits(table.gather(torch.arange(60, 80))).argmax(1)
         accuracy[weight] = float((guess == table.labels[60:]).float().mean())
     assert accuracy[0.0] > 0.9 > 0.2 > accuracy[50.0]
+
+
+def _counts(extra_classes: list[int], share: float = 0.5, batches: int = 400) -> tuple[Tensor, Tensor]:
+    """How often labelled and extra images are shown a pass: 8 of class 0, 4 of class 1 and 2 of class 2 are labelled."""
+    classes = torch.tensor([0] * 8 + [1] * 4 + [2] * 2 + extra_classes)
+    images = torch.arange(len(classes), dtype=torch.uint8).view(-1, 1, 1, 1)
+    targets = torch.nn.functional.one_hot(classes, 3).float()
+    extra = Extra(images[14:], targets[14:], torch.full((len(extra_classes),), 0.5))
+    samples = _Samples(images[:14], targets[:14], extra, ClassifySettings(minted_weight=2.0))
+    shown = torch.zeros(len(classes), dtype=torch.long)
+    for step in range(batches):
+        chosen = permutation(14, 0, step)
+        batch = samples.batch(chosen, Draws(0, "test", step, torch.arange(14)), share)
+        assert batch.targets is not None and batch.weights is not None
+        assert torch.equal(batch.targets.argmax(1), classes[chosen])  # every class as often as without extra ones
+        assert torch.equal(batch.targets, targets[batch.images.flatten().long()]) and bool((batch.weights == 1).all())
+        shown += torch.bincount(batch.images.flatten().long(), minlength=len(classes))
+    return shown[:14].double() / batches, shown[14:].double() / batches
+
+
+def test_extra_samples_take_the_place_of_labelled_ones_of_their_class() -> None:
+    own, other = _counts([0] * 16 + [1] * 4)
+    assert float(own[8:12].mean()) == pytest.approx(0.5, abs=0.05) == float(other[16:].mean())
+    assert float(own[:8].mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(other[:16].mean()) == pytest.approx(0.25, abs=0.05)
+    assert bool((own[12:] == 1).all())  # no extra ones of class 2
+
+
+def test_no_extra_sample_is_shown_more_often_than_a_labelled_one() -> None:
+    own, other = _counts([0])  # half of the batch, were it drawn whatever the class
+    assert float(other) == pytest.approx(0.5, abs=0.1) and float(own[:8].mean()) == pytest.approx(1 - 0.5 / 8, abs=0.02)
+
+
+def test_no_extra_samples_change_nothing() -> None:
+    own, _ = _counts([])
+    assert bool((own == 1).all())
 
 
 def test_extra_share_fades_and_never_exceeds_half() -> None:

@@ -91,28 +91,38 @@ def _optimiser(network: nn.Module, settings: ClassifySettings) -> torch.optim.Op
     return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
 
 
-def _batch(
-    images: Tensor,
-    targets: Tensor,
-    extra: Extra | None,
-    chosen: Tensor,
-    draws: Draws,
-    share: float,
-    settings: ClassifySettings,
-) -> Batch:
-    """The chosen labelled images; the last `share` of them replaced by extra samples drawn at random."""
-    real = Batch(images[chosen], targets[chosen], torch.ones(len(chosen), device=images.device))
-    count = 0 if extra is None or len(extra.images) == 0 else round(len(chosen) * share)
-    if extra is None or count == 0:
-        return real
-    keep = len(chosen) - count
-    take = draws.integers("extra", len(extra.images))[keep:]
-    assert real.targets is not None and real.weights is not None
-    return Batch(
-        torch.cat([real.images[:keep], extra.images[take]]),
-        torch.cat([real.targets[:keep], extra.targets[take]]),
-        torch.cat([real.weights[:keep], extra.weights[take] * settings.minted_weight]),
-    )
+class _Samples:
+    """Labelled images with the extra ones behind them: images [N + M, C, H, W], targets [N + M, K], weights [N + M]."""
+
+    def __init__(self, images: Tensor, targets: Tensor, extra: Extra | None, settings: ClassifySettings) -> None:
+        self.labelled, device = len(images), images.device
+        self.classes = targets.argmax(1)
+        self.images, self.targets, self.weights = images, targets, torch.ones(len(images), device=device)
+        self.by_class = self.first = self.count = self.chance = torch.zeros(0)
+        if extra is None or len(extra.images) == 0:
+            return
+        own, others = torch.bincount(self.classes, minlength=targets.shape[1]), extra.targets.argmax(1).to(device)
+        self.by_class = others.argsort(stable=True) + self.labelled
+        self.count = torch.bincount(others, minlength=targets.shape[1])
+        self.first = self.count.cumsum(0) - self.count
+        self.chance = (self.count / own.clamp_min(1)).clamp_max(1)
+        self.images = torch.cat([images, extra.images.to(device)])
+        self.targets = torch.cat([targets, extra.targets.to(device)])
+        self.weights = torch.cat([self.weights, extra.weights.to(device) * settings.minted_weight])
+
+    def batch(self, chosen: Tensor, draws: Draws, share: float) -> Batch:
+        """The chosen labelled images, each of the last `share` of them replaced by a random extra one of its class.
+
+        Where a class has fewer extra than labelled images, so rarely that none is shown more often than a labelled one.
+        """
+        keep = len(chosen) - round(len(chosen) * share)
+        if len(self.by_class) and keep < len(chosen):
+            wanted = self.classes[chosen]
+            other = self.first[wanted] + (draws.uniform("extra") * self.count[wanted]).long()
+            replaced = draws.uniform("replaced") < self.chance[wanted]
+            replaced[:keep] = False
+            chosen = torch.where(replaced, self.by_class[other.clamp_max(len(self.by_class) - 1)], chosen)
+        return Batch(self.images[chosen], self.targets[chosen], self.weights[chosen])
 
 
 def fit_scratch(
@@ -130,8 +140,10 @@ def fit_scratch(
 ) -> ScratchClassifier:
     """Train on `rows` of the table (targets int64 [n] or soft [n, K]) for `settings.images` images.
 
-    With `extra`, up to half of each batch comes from there, weighted, fading out towards the end; the
-    real rows keep their order. `curve(images_seen, model)` is called a few times. Last weights are kept.
+    With `extra`, up to half of each batch comes from there, weighted, fading out towards the end. Extra samples take
+    the place of labelled ones of their class, so that classes stay as frequent as among the labels (those of a class
+    without labels are never shown); the labelled rows keep their order. `curve(images_seen, model)` is called a few
+    times. Last weights are kept.
     """
     soft = targets if targets.ndim == 2 else F.one_hot(targets, classes).float()
     device = compute.device
@@ -141,14 +153,13 @@ def fit_scratch(
     facts = {"network": settings.network, "shape": shape, "width": settings.width, "classes": classes}
     model = ScratchClassifier(network, facts, compute)
     optimiser = _optimiser(network, settings)
-    if extra is not None:
-        extra = Extra(extra.images.to(device), extra.targets.to(device), extra.weights.to(device))
+    samples = _Samples(images, soft, extra, settings)
 
     def step(chosen: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         network.train()
         # Few labels repeat within a batch: address the draws by place in the batch, not by row.
         draws = Draws(draws.seed, draws.stream, draws.step, torch.arange(len(chosen), device=device))
-        drawn = augment(_batch(images, soft, extra, chosen, draws, _extra_share(progress, settings), settings), draws)
+        drawn = augment(samples.batch(chosen, draws, _extra_share(progress, settings)), draws)
         assert drawn.targets is not None and drawn.weights is not None
         with compute.autocast():
             logits = network(drawn.images.contiguous(memory_format=torch.channels_last))

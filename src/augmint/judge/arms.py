@@ -144,7 +144,8 @@ def encoder_minted(situation: Situation) -> Model:
 
 
 def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None) -> LogisticHead:
-    """Logistic head on the labelled features, all extra features together weighing as much as the labels.
+    """Logistic head on the labelled features; a class's extra features together weigh as much as its labels, none more
+    than one of them.
 
     All weights together are the number of labels whatever the arm: the penalty must not be weaker where there are
     extra features, or the contrast would measure that, too.
@@ -153,11 +154,12 @@ def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None)
     features, labels = m.hidden[situation.rows], situation.labels
     weights = torch.ones(len(labels))
     if extra is not None and len(extra[1]) > 0:
-        share = m.settings.classify.minted_weight * len(labels) / len(extra[1])
-        if extra[1].ndim == 2:  # soft
-            labels = torch.nn.functional.one_hot(labels, situation.classes).float()
-        features, labels = torch.cat([features, extra[0]]), torch.cat([labels, extra[1]])
-        weights = torch.cat([weights, torch.full((len(extra[1]),), share)])
+        one_hot = torch.nn.functional.one_hot(labels, situation.classes).float()
+        soft = extra[1] if extra[1].ndim == 2 else torch.nn.functional.one_hot(extra[1], situation.classes).float()
+        share = (one_hot.sum(0) / soft.sum(0).clamp_min(1)).clamp_max(1)
+        features = torch.cat([features, extra[0]])
+        labels = torch.cat([one_hot, soft] if extra[1].ndim == 2 else [labels, extra[1]])
+        weights = torch.cat([weights, m.settings.classify.minted_weight * (soft @ share)])
         weights = weights * (len(situation.labels) / weights.sum())
     return fit_logistic(
         features,
