@@ -10,11 +10,11 @@ network, augmint's backbone with a two-layer head; the decoder, which lightly ha
 on views that are already there: what augmentation and gathering leave of the network's own speed is `share`.
 
 Wall time, because lightly's DataLoader works in processes of its own (--workers, as many as threads): in every round
-each side trains some batches, in turning order, median over rounds. Every clock starts after the first batch: caches
-are warm again after another network, and lightly's workers ahead. Only a quiet machine gives numbers worth reading, as
-two threads wait for each other at every operation; elsewhere `--clock cpu --workers 0 --threads 1` takes the time of
-the process itself. Finished cells are kept in benchmarks/results/represent_vs_lightly.json and not repeated unless
---fresh.
+each side trains some batches, in turning order, median over rounds. augmint's clock starts after the first batch, when
+caches are warm again after another network, lightly's once its workers have no more in hand than they keep up with.
+Only a quiet machine gives numbers worth reading, as two threads wait for each other at every operation; elsewhere
+`--clock cpu --workers 0 --threads 1` takes the time of the process itself. Finished cells are kept in
+benchmarks/results/represent_vs_lightly.json and not repeated unless --fresh.
 
 It needs an environment with augmint's requirements and lightly (requirements/peers.txt):
 
@@ -167,18 +167,18 @@ def bare_block(trainer: Trainer, batches: int) -> Callable[[int], float]:
 
 
 class Pictures(torch.utils.data.Dataset[tuple[list[Tensor], int]]):
-    """What lightly reads: Pillow images in memory, its transform, a target."""
+    """What lightly reads: `count` Pillow images in memory, some of them several times, its transform, a target."""
 
-    def __init__(self, images: Tensor, transform: Callable[[Image.Image], list[Tensor]]) -> None:
+    def __init__(self, images: Tensor, transform: Callable[[Image.Image], list[Tensor]], count: int) -> None:
         arrays = images.permute(0, 2, 3, 1).numpy()
         self.pictures = [Image.fromarray(a[..., 0] if a.shape[-1] == 1 else np.ascontiguousarray(a)) for a in arrays]
-        self.transform = transform
+        self.transform, self.count = transform, count
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return self.count
 
     def __getitem__(self, row: int) -> tuple[list[Tensor], int]:
-        return self.transform(self.pictures[row]), 0
+        return self.transform(self.pictures[row % len(self.pictures)]), 0
 
 
 def lightly_transform(cell: Cell) -> SimCLRTransform:
@@ -190,27 +190,33 @@ def lightly_transform(cell: Cell) -> SimCLRTransform:
 
 
 def lightly_block(cell: Cell, table: ImageTable, batch: int, batches: int, workers: int) -> Callable[[int], float]:
-    """Seconds for some steps of the loop in lightly's examples, the first not counted."""
+    """Seconds for some steps of the loop in lightly's examples while its workers are as busy as in a long training.
+
+    They make `ahead` batches in advance: the clock starts when those of the beginning are used up, and stops while
+    there are as many to come.
+    """
+    ahead = 2 * workers  # DataLoader's own prefetch_factor
     name, width, stem, _ = NETWORKS[cell.network]
     network = backbone(name, cell.shape, width, stem)
     model = nn.Sequential(network, SimCLRProjectionHead(network.features, 512, 128)).train()
     if cell.equal:
         model = model.to(memory_format=torch.channels_last)
     criterion, optimiser = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
-    pictures = Pictures(table.images[: batch * (batches + 1)], lightly_transform(cell))
+    pictures = Pictures(table.images, lightly_transform(cell), batch * (2 * ahead + batches + 1))
     loader = torch.utils.data.DataLoader(
         pictures, batch, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
     )
 
     def block(number: int) -> float:
-        start = 0.0
+        start = seconds = 0.0
         for step, ((first, second), _) in enumerate(loader):
             loss = criterion(model(first), model(second))
             loss.backward()
             optimiser.step()
             optimiser.zero_grad()
-            start = clock() if step == 0 else start
-        return clock() - start
+            start = clock() if step == ahead else start
+            seconds = clock() - start if step == ahead + batches else seconds
+        return seconds
 
     return block
 

@@ -170,7 +170,7 @@ def test_extra_samples_are_used_by_weight() -> None:
 
 
 def _counts(extra_classes: list[int], share: float = 0.5, batches: int = 400) -> tuple[Tensor, Tensor]:
-    """How often labelled and extra images are shown a pass: 8 of class 0, 4 of class 1 and 2 of class 2 are labelled."""
+    """How often each image is shown a pass: of classes 0, 1 and 2 are 8, 4 and 2 labelled."""
     classes = torch.tensor([0] * 8 + [1] * 4 + [2] * 2 + extra_classes)
     images = torch.arange(len(classes), dtype=torch.uint8).view(-1, 1, 1, 1)
     targets = torch.nn.functional.one_hot(classes, 3).float()

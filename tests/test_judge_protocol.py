@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from augmint.classify import FinetunedEncoder, neighbour_graph
+from augmint.augment import POLICIES, policy
+from augmint.classify import Extra, FinetunedEncoder, neighbour_graph
 from augmint.classify.linear import Squares
 from augmint.config import JudgeSettings, Settings, resolve
-from augmint.data.table import ImageTable
+from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError, UsageError
 from augmint.judge import arms, protocol
 from augmint.judge.situation import Material, Situation
 from augmint.judge.trials import Bench
 from augmint.represent.encoder import Encoder, Form, build
 from augmint.represent.whitening import Whitening
+from augmint.seeding import Draws
 from augmint.train import Compute, RunDir
 
 
@@ -123,10 +125,62 @@ def test_one_label_per_class_is_refused_in_plain_words() -> None:
 
 
 def test_arms_are_found_by_name() -> None:
-    assert set(resolve().judge.arms) <= set(arms.arms())
+    assert {*resolve().judge.arms, *(f"scratch-{name}" for name in POLICIES)} <= set(arms.arms())
     assert arms.family("scratch-minted") == "scratch" and arms.family("encoder") == "encoder"
+    assert arms.traditional("scratch-cutmix@0.5") and arms.traditional("scratch-none")
+    assert not any(map(arms.traditional, ("scratch-pseudo", "scratch-minted@0.25", "scratch-both", "encoder-mixup")))
+    for wrong, reason in {
+        "scratch-weak@much": "is no number from 0 on",
+        "scratch-weak@-1": "is no number from 0 on",
+        "scratch-weak@": "is no number from 0 on",
+        "scratch-minted@0.6": "at most 0.5 of a batch",
+        "encoder@2": "no more or less of it; call it encoder",
+    }.items():
+        with pytest.raises(UsageError, match=reason):
+            arms.find(wrong)
     with pytest.raises(UsageError, match=r"choose from .*scratch-minted"):
         arms.find("scratch-magic")
+
+
+class _Fits:
+    """In place of a situation: what an arm asks for."""
+
+    extra_policy = staticmethod(policy("none"))
+    judge = "the judge"
+
+    def __init__(self) -> None:
+        zeros = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
+        self.minted_extra, self.pseudo_extra = (Extra(zeros + i, torch.eye(2)[:1], torch.ones(1)) for i in (1, 2))
+
+    def fit(self, *asked: object) -> tuple[object, ...]:
+        return asked
+
+
+def _asked(name: str) -> Any:
+    return arms.find(name)(cast(Situation, _Fits()))
+
+
+def test_an_arm_says_how_much_of_it() -> None:
+    images = torch.arange(2 * 16, dtype=torch.uint8).view(2, 1, 4, 4) * 8
+    batch, draws = Batch(images, torch.eye(2), torch.ones(2)), Draws(0, "test", 0, torch.arange(2))
+    name, augment = _asked("scratch-randaugment@0")
+    assert name == "scratch-randaugment@0" and torch.equal(augment(batch, draws).images, images.float() / 255)
+    _, strong = _asked("scratch-randaugment@2")
+    assert torch.equal(strong(batch, draws).images, policy("randaugment", 2.0)(batch, draws).images)
+    _, mixing = _asked("scratch-mixup@0")  # nothing is mixed: what comes before remains
+    assert torch.equal(mixing(batch, draws).images, policy("weak")(batch, draws.fork("first")).images)
+    _, mixing = _asked("scratch-mixup")
+    assert bool(((mixing(batch, draws).targets > 0) & (mixing(batch, draws).targets < 1)).any())
+
+
+def test_an_arm_with_extra_samples_takes_a_share() -> None:
+    assert _asked("scratch-pseudo") == "the judge"
+    name, _, extra, share = _asked("scratch-pseudo@0.25")
+    assert (name, share) == ("scratch-pseudo@0.25", 0.25) and bool((extra.images == 2).all())
+    name, _, extra, share = _asked("scratch-minted@0.25")
+    assert (name, share) == ("scratch-minted@0.25", 0.25) and bool((extra.images == 1).all())
+    name, _, extra, share = _asked("scratch-both")
+    assert (name, share) == ("scratch-both", None) and extra.images[:, 0, 0, 0].tolist() == [1, 2]
 
 
 def test_a_trial_is_repeated_when_its_labels_or_held_out_images_change(tmp_path: Path) -> None:

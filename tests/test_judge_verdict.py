@@ -107,7 +107,7 @@ def test_missing_arms_leave_a_contrast_out_with_the_reason() -> None:
     first, second, third = verdicts(trials)
     assert first.verdict == "helped"
     assert (second.verdict, third.verdict) == ("left out", "left out")
-    assert second.sentence.endswith("Left out: no trials of scratch-pseudo.")
+    assert second.sentence.endswith("Left out: no trials of pseudo-labelled real images.")
     assert third.sentence.endswith("Left out: no trials of encoder-minted.")
     assert first.p_adjusted == first.p  # those left out do not weigh
     assert all(o.verdict == "left out" for o in verdicts([]))

@@ -72,13 +72,11 @@ class Pipeline(Stages):
     @cached_property
     def arms(self) -> tuple[str, ...]:
         """The arms that the settings allow: without a generator its arms are left out."""
-        off = {
-            "scratch-minted": not self.settings.generate.image.enabled,
-            "encoder-minted": not self.settings.generate.feature.enabled,
-        }
+        image, feature = self.settings.generate.image.enabled, self.settings.generate.feature.enabled
+        there = {"scratch-minted": image, "scratch-both": image, "encoder-minted": feature}
         for name in self.settings.judge.arms:
             arms.find(name)
-        return tuple(name for name in self.settings.judge.arms if not off.get(name, False))
+        return tuple(name for name in self.settings.judge.arms if there.get(name.partition("@")[0], True))
 
     @cached_property
     def bench(self) -> trials.Bench:
@@ -100,7 +98,7 @@ class Pipeline(Stages):
     @property
     def learnt_arms(self) -> tuple[str, ...]:
         """The arms that another encoder or generator changes."""
-        return tuple(name for name in self.arms if not arms.learns_from_labels_alone(name))
+        return tuple(name for name in self.arms if not arms.traditional(name))
 
     def hidden_of(self, rows: Tensor) -> Tensor:
         """Hidden vectors of any rows of the table."""
@@ -282,7 +280,7 @@ class Pipeline(Stages):
     def judge(self) -> Path:
         """Score every trial (only now are test images looked at), write trials.parquet and the report."""
         rows = self.bench.score(self.splits, self.arms, self.hidden_of)
-        same = [row for row in rows if arms.learns_from_labels_alone(row["arm"])]
+        same = [row for row in rows if arms.traditional(row["arm"])]
         for other in self.others:
             rows += [{**row, "encoder_seed": other.seed} for row in same]
             rows += other.bench.score(self.splits, self.learnt_arms, other.hidden_of)

@@ -31,6 +31,10 @@ class Extra:
     targets: Tensor
     weights: Tensor
 
+    def __add__(self, other: "Extra") -> "Extra":
+        """Those of both."""
+        return Extra(*(torch.cat([getattr(self, n), getattr(other, n)]) for n in ("images", "targets", "weights")))
+
 
 class ScratchClassifier:
     """A backbone with a linear head; `logits` takes uint8 images."""

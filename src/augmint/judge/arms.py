@@ -1,45 +1,78 @@
 """The arms of a comparison: one function each, found by its name (`scratch-minted` → `scratch_minted`).
 
-    model = find("scratch-weak")(situation)
+    model = find("scratch-minted")(situation)
+    model = find("scratch-cutmix@0.5")(situation)     # every augmentation policy is an arm, at any strength
 
 An arm gets a Situation and returns a classifier of images (ScratchClassifier, FinetunedEncoder) or of the encoder's
 features (LogisticHead). To add an arm, write a function here and name it in `judge.arms`.
 """
 
 import inspect
+import math
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
-from augmint.augment import policy
+from augmint.augment import POLICIES, Augment, policy
 from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, fit_finetuned, fit_logistic
+from augmint.data.table import Batch
 from augmint.errors import UsageError
 from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, smote_features
 from augmint.judge.situation import Situation
+from augmint.seeding import Draws
 
 Model = ScratchClassifier | FinetunedEncoder | LogisticHead
 Arm = Callable[[Situation], Model]
+MOST = 0.5  # of a batch that extra samples may have
 
 
 def find(name: str) -> Arm:
-    """The arm of that name. UsageError lists the names."""
-    names = arms()
-    if name not in names:
-        raise UsageError(f"there is no arm {name!r}; choose from {', '.join(names)}")
-    return names[name]
+    """The arm of that name. `@` and a number say how much of it, where that is not the usual: the strength of a policy
+    (`scratch-weak@0.5`), the share of a batch that extra samples have (`scratch-minted@0.25`). UsageError says what
+    does not fit."""
+    stem, sign, text = name.partition("@")
+    amount = _amount(name, text) if sign else None
+    if traditional(name):
+        return partial(_traditional, name=name, strength=1.0 if amount is None else amount)
+    functions = _functions()
+    if stem not in functions:
+        raise UsageError(f"there is no arm {stem!r}; choose from {', '.join(arms())}")
+    if amount is None:
+        return functions[stem]
+    if "share" not in inspect.signature(functions[stem]).parameters:
+        raise UsageError(f"arm {name}: there is no more or less of it; call it {stem}")
+    if amount > MOST:
+        raise UsageError(f"arm {name}: extra samples may have at most {MOST} of a batch")
+    return partial(functions[stem], share=amount)
 
 
-def arms() -> dict[str, Arm]:
-    """All arms by name."""
+def _amount(name: str, text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise UsageError(f"arm {name}: {text!r} is no number from 0 on; write it like scratch-weak@0.5")
+    return amount
+
+
+def arms() -> tuple[str, ...]:
+    """The names of all arms."""
+    return *(f"scratch-{name}" for name in POLICIES), *_functions()
+
+
+def _functions() -> dict[str, Callable[..., Model]]:
     here = sys.modules[__name__]
     found = inspect.getmembers(here, lambda f: inspect.isfunction(f) and f.__module__ == __name__)
     return {n.replace("_", "-"): f for n, f in found if n.startswith(("scratch_", "encoder"))}
 
 
-def learns_from_labels_alone(name: str) -> bool:
-    """Whether the arm uses nothing that was learnt without labels, so that it is the same under any encoder."""
-    return family(name) == "scratch" and name.removeprefix("scratch-") not in ("pseudo", "minted")
+def traditional(name: str) -> bool:
+    """Whether the arm is an augmentation policy on the labels alone. It uses nothing that was learnt without labels, so
+    it is the same under any encoder."""
+    return family(name) == "scratch" and name.partition("@")[0].removeprefix("scratch-") in POLICIES
 
 
 def family(name: str) -> str:
@@ -47,29 +80,40 @@ def family(name: str) -> str:
     return name.split("-")[0]
 
 
-def scratch_none(situation: Situation) -> Model:
-    """Labels only, no augmentation."""
-    return situation.fit("scratch-none", policy("none"))
+def _traditional(situation: Situation, name: str, strength: float) -> Model:
+    """Labels only, under a policy. Those that mix images come on top of weak augmentation, as in their papers."""
+    stem = name.partition("@")[0].removeprefix("scratch-")
+    augment = policy(stem, strength)
+    return situation.fit(name, _then(policy("weak"), augment) if stem in ("mixup", "cutmix") else augment)
 
 
-def scratch_weak(situation: Situation) -> Model:
-    """Labels only, small shifts (and flips where they keep the class)."""
-    return situation.fit("scratch-weak", policy("weak"))
+def _then(first: Augment, second: Augment) -> Augment:
+    def both(batch: Batch, draws: Draws) -> Batch:
+        return second(first(batch, draws.fork("first")), draws)
+
+    return both
 
 
-def scratch_randaugment(situation: Situation) -> Model:
-    """Labels only, RandAugment."""
-    return situation.fit("scratch-randaugment", policy("randaugment"))
-
-
-def scratch_pseudo(situation: Situation) -> Model:
+def scratch_pseudo(situation: Situation, share: float | None = None) -> Model:
     """Labels and pseudo-labelled real images: the unlabelled parents of the minted ones themselves."""
-    return situation.judge
+    if share is None:
+        return situation.judge
+    return situation.fit(_name("scratch-pseudo", share), situation.extra_policy, situation.pseudo_extra, share)
 
 
-def scratch_minted(situation: Situation) -> Model:
+def scratch_minted(situation: Situation, share: float | None = None) -> Model:
     """Labels and minted images."""
-    return situation.fit("scratch-minted", situation.extra_policy, situation.minted_extra)
+    return situation.fit(_name("scratch-minted", share), situation.extra_policy, situation.minted_extra, share)
+
+
+def scratch_both(situation: Situation, share: float | None = None) -> Model:
+    """Labels, minted images and their pseudo-labelled parents, each as likely as any other of its class."""
+    extra = situation.minted_extra + situation.pseudo_extra
+    return situation.fit(_name("scratch-both", share), situation.extra_policy, extra, share)
+
+
+def _name(stem: str, share: float | None) -> str:
+    return stem if share is None else f"{stem}@{share:g}"
 
 
 def encoder(situation: Situation) -> Model:

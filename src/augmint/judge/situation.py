@@ -196,16 +196,17 @@ class Situation:
         targets = torch.nn.functional.one_hot(labels, self.classes).float()
         return Extra(images, targets, torch.ones(len(labels)))
 
-    def fit(self, arm: str, augment: Augment, extra: Extra | None = None) -> ScratchClassifier:
-        """A network from scratch under this split's labels, seed and number of steps."""
-        m = self.material
-        curve = self.curve
+    def fit(
+        self, arm: str, augment: Augment, extra: Extra | None = None, share: float | None = None
+    ) -> ScratchClassifier:
+        """A network from scratch under this split's labels, seed and number of steps; `share` of a batch is extra."""
+        m, curve, settings = self.material, self.curve, self.material.settings.classify
         return fit_scratch(
             m.pool_table,
             self.rows,
             self.labels,
             augment,
-            m.settings.classify,
+            settings if share is None else settings.model_copy(update={"minted_share": share}),
             m.compute,
             classes=self.classes,
             seed=self.split.seed,

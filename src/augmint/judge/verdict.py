@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augmint.config import JudgeSettings
+from augmint.judge.arms import traditional
 from augmint.judge.decision import DEFAULTS, LEAST_DRAWS, Outcome, decide, settle
 from augmint.measure.intervals import crossed_test_variance, holm
 
@@ -36,17 +37,17 @@ class Contrast:
 
     name: str
     arm: str
-    rivals: tuple[str, ...]
+    rivals: Callable[[str], bool]  # whether an arm is one of them
     sentence: str  # the question, for people
     subject: str  # "Minted images"
-    rival: str  # "{best}, the best traditional policy"
+    rival: str  # for people: "{best}, the best traditional policy"
 
 
 CONTRASTS = (
     Contrast(
         "minted-over-traditional",
         "scratch-minted",
-        ("scratch-none", "scratch-weak", "scratch-randaugment"),
+        traditional,
         "Are minted images better than the best traditional augmentation?",
         "Minted images",
         "{best}, the best traditional policy",
@@ -54,7 +55,7 @@ CONTRASTS = (
     Contrast(
         "minted-over-pseudo",
         "scratch-minted",
-        ("scratch-pseudo",),
+        "scratch-pseudo".__eq__,
         "Are minted images better than the real images they come from, pseudo-labelled?",
         "Minted images",
         "pseudo-labelled real images",
@@ -62,7 +63,7 @@ CONTRASTS = (
     Contrast(
         "features-over-encoder",
         "encoder-minted",
-        ("encoder",),
+        "encoder".__eq__,
         "Do minted features improve the classifier on the encoder?",
         "Minted features",
         "the encoder alone",
@@ -143,9 +144,9 @@ def _short(arm: str) -> str:
 
 def _compare(contrast: Contrast, cell: _Cell, hits: Hits | None) -> Outcome:
     """One contrast in one cell, before the adjustment."""
-    rivals = [r for r in contrast.rivals if r in cell.by]
+    rivals = [arm for arm in cell.by if contrast.rivals(arm)]
     if contrast.arm not in cell.by or not rivals:
-        lost = contrast.arm if contrast.arm not in cell.by else " or ".join(contrast.rivals)
+        lost = contrast.arm if contrast.arm not in cell.by else contrast.rival.format(best="any traditional policy")
         return _left_out(contrast, f"no trials of {lost}")
     everywhere = [set(cell.by[a]) for a in (contrast.arm, *rivals)]
     units = sorted(set.intersection(*everywhere))

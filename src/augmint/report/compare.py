@@ -141,7 +141,7 @@ def _same_draws(a: _Side, b: _Side, pair: tuple[str, str]) -> list[tuple[int, in
 def _contrast(a: _Side, b: _Side, pair: tuple[str, str]) -> Contrast:
     """The second run's arm over the first run's."""
     question = f"Is {pair[1]} of {b.name} better than {pair[0]} of {a.name}?"
-    return Contrast(" → ".join(dict.fromkeys(pair)), f"second/{pair[1]}", (f"first/{pair[0]}",), question, "", "")
+    return Contrast(" → ".join(dict.fromkeys(pair)), f"second/{pair[1]}", f"first/{pair[0]}".__eq__, question, "", "")
 
 
 def _trials(a: _Side, b: _Side, pair: tuple[str, str], shared: list[tuple[int, int]]) -> list[Trial]:

@@ -28,7 +28,10 @@ from augmint.report.limits import limits
 from augmint.report.worth import worth
 
 SCHEMA = 1
-JUDGES = {"scratch-minted": "scratch-pseudo"}  # whose classifier judges the minted images: part of their cost
+JUDGES = {
+    "scratch-minted": "scratch-pseudo",
+    "scratch-both": "scratch-pseudo",
+}  # whose classifier judges the minted images: part of their cost
 Facts = dict[str, Any]
 
 
@@ -133,7 +136,7 @@ def _arms(evidence: Evidence, stages: list[Facts]) -> list[Facts]:
     rows, arms = [], by_arm(evidence.counted)
     for arm, trials in arms.items():
         shared = [s for s in needs(arm) if s in seconds]
-        own = [*trials, *arms.get(JUDGES.get(arm, ""), [])]
+        own = [*trials, *arms.get(JUDGES.get(arm.partition("@")[0], ""), [])]
         once, before = sum(t["seconds"] for t in own) / len(trials), sum(seconds[s] for s in shared)
         worst = min(trials, key=lambda t: t["accuracy"])
         rows.append(
@@ -154,11 +157,12 @@ def _arms(evidence: Evidence, stages: list[Facts]) -> list[Facts]:
 
 def needs(arm: str) -> list[str]:
     """The stages that an arm builds on, by its name."""
-    family, _, rest = arm.partition("-")
+    family, _, rest = arm.partition("@")[0].partition("-")
     encoder = ["views", "represent"]
     if family == "encoder":
         return encoder + ["generate-feature"] * (rest == "minted")
-    return {"pseudo": encoder, "minted": [*encoder, "generate-image"]}.get(rest, [])
+    image = [*encoder, "generate-image"]
+    return {"pseudo": encoder, "minted": image, "both": image}.get(rest, [])
 
 
 def _per_class(evidence: Evidence) -> Facts:

@@ -6,13 +6,22 @@ duration(431.2)                # '7 min 11 s'
 
 from typing import Any
 
+from augmint.judge.arms import traditional
+
 FAMILIES = {"scratch": "From scratch", "encoder": "On the encoder"}
 ARMS = {
     "scratch-none": "no augmentation",
     "scratch-weak": "weak augmentation",
     "scratch-randaugment": "RandAugment",
+    "scratch-trivialaugment": "TrivialAugment",
+    "scratch-augmix": "AugMix",
+    "scratch-mixup": "weak, then MixUp",
+    "scratch-cutmix": "weak, then CutMix",
+    "scratch-gentle": "gentle augmentation",
+    "scratch-simclr": "SimCLR's augmentation",
     "scratch-pseudo": "+ pseudo-labelled real images",
     "scratch-minted": "+ minted images",
+    "scratch-both": "+ minted images and their parents",
     "encoder": "encoder only",
     "encoder-propagate": "+ propagated labels",
     "encoder-finetune": "fine-tuned",
@@ -37,8 +46,12 @@ STAGES = {
 
 
 def label(arm: str) -> str:
-    """An arm in words, its own name if there are none."""
-    return ARMS.get(arm, arm)
+    """An arm in words, its own name if there are none: 'RandAugment, × 0.5', '+ minted images, 0.25 of a batch'."""
+    stem, sign, amount = arm.partition("@")
+    known = ARMS.get(stem, stem)
+    if not sign:
+        return known
+    return f"{known}, × {amount}" if traditional(arm) else f"{known}, {amount} of a batch"
 
 
 def percent(value: float | None) -> str:

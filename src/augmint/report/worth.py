@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from augmint.judge.arms import learns_from_labels_alone
+from augmint.judge.arms import traditional
 from augmint.judge.decision import LEAST_DRAWS
 from augmint.measure.intervals import t_interval
 from augmint.measure.worth import Worth, labels_worth
@@ -64,7 +64,7 @@ def _curve(counts: dict[int, dict[int, float]]) -> list[Facts]:
 def _pairs(table: Table, counted: list[Trial]) -> list[tuple[str, str]]:
     """(arm, baseline): whatever learns from more than the labels beside the best traditional policy, then minted
     features beside the encoder."""
-    plain = [arm for arm in table if learns_from_labels_alone(arm)]
+    plain = [arm for arm in table if traditional(arm)]
     val = {arm: np.mean([t["val_accuracy"] for t in counted if t["arm"] == arm]) for arm in plain}
     known = {arm: v for arm, v in val.items() if np.isfinite(v)}
     pairs = [("encoder-minted", "encoder")] if {"encoder-minted", "encoder"} <= set(table) else []
