@@ -9,7 +9,7 @@ from augmint.data import leaks
 from augmint.report import collect
 from augmint.report.page import html
 from augmint.report.text import render
-from augmint.report.words import duration, memory
+from augmint.report.words import duration, label, memory
 from fake_run import make_run
 
 
@@ -68,3 +68,9 @@ def test_durations(seconds: float | None, words: str) -> None:
 
 def test_memory() -> None:
     assert (memory(740 * 2**20), memory(int(1.25 * 2**30)), memory(0)) == ("740 MiB", "1.2 GiB", "–")
+
+
+def test_arms_say_how_much_of_it() -> None:
+    assert label("scratch-cutmix@0.5") == "weak, then CutMix, × 0.5"
+    assert label("scratch-minted@0.25") == "+ minted images, 0.25 of a batch"
+    assert label("scratch-none") == "no augmentation" and label("mine") == "mine"
