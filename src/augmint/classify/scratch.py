@@ -99,14 +99,13 @@ class _Samples:
     """Labelled images with the extra ones behind them: images [N + M, C, H, W], targets [N + M, K], weights [N + M]."""
 
     def __init__(self, images: Tensor, targets: Tensor, extra: Extra | None, settings: ClassifySettings) -> None:
-        self.labelled, device = len(images), images.device
-        self.classes = targets.argmax(1)
+        device, self.classes = images.device, targets.argmax(1)
         self.images, self.targets, self.weights = images, targets, torch.ones(len(images), device=device)
         self.by_class = self.first = self.count = self.chance = torch.zeros(0)
         if extra is None or len(extra.images) == 0:
             return
         own, others = torch.bincount(self.classes, minlength=targets.shape[1]), extra.targets.argmax(1).to(device)
-        self.by_class = others.argsort(stable=True) + self.labelled
+        self.by_class = others.argsort(stable=True) + len(images)
         self.count = torch.bincount(others, minlength=targets.shape[1])
         self.first = self.count.cumsum(0) - self.count
         self.chance = (self.count / own.clamp_min(1)).clamp_max(1)
@@ -122,10 +121,11 @@ class _Samples:
         keep = len(chosen) - round(len(chosen) * share)
         if len(self.by_class) and keep < len(chosen):
             wanted = self.classes[chosen]
-            other = self.first[wanted] + (draws.uniform("extra") * self.count[wanted]).long()
+            last = self.count[wanted] - 1  # -1, where there is none: then nothing is replaced
+            other = self.first[wanted] + (draws.uniform("extra") * (last + 1)).long().minimum(last)
             replaced = draws.uniform("replaced") < self.chance[wanted]
             replaced[:keep] = False
-            chosen = torch.where(replaced, self.by_class[other.clamp_max(len(self.by_class) - 1)], chosen)
+            chosen = torch.where(replaced, self.by_class[other], chosen)
         return Batch(self.images[chosen], self.targets[chosen], self.weights[chosen])
 
 

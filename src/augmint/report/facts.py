@@ -28,10 +28,8 @@ from augmint.report.limits import limits
 from augmint.report.worth import worth
 
 SCHEMA = 1
-JUDGES = {
-    "scratch-minted": "scratch-pseudo",
-    "scratch-both": "scratch-pseudo",
-}  # whose classifier judges the minted images: part of their cost
+# whose classifier judges the minted images: part of their cost
+JUDGES = {"scratch-minted": "scratch-pseudo", "scratch-both": "scratch-pseudo"}
 Facts = dict[str, Any]
 
 
