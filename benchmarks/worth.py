@@ -27,15 +27,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.torch import load_file
-
 from augmint.config import Settings, resolve
 from augmint.judge import protocol
 from augmint.judge.protocol import Split
 from augmint.judge.verdict import Contrast, verdicts
 from augmint.pipeline import Pipeline
+from augmint.report.evidence import Evidence
 from augmint.seeding import key
 from augmint.train import RunDir
 
@@ -102,20 +99,13 @@ def judged(pipeline: Pipeline, labels: int, draws: int, best: dict[str, str]) ->
     ]
 
 
-def hits(pipeline: Pipeline, trial: Trial) -> NDArray[np.bool_]:
-    """bool [n_test]: which test images the trial got right."""
-    stored = load_file(pipeline.run_dir.folder / trial["logits"])
-    right: NDArray[np.bool_] = (stored["logits"].argmax(1) == pipeline.table.labels[stored["rows"]]).numpy()
-    return right
-
-
 def cell(pipeline: Pipeline, labels: int, draws: int) -> dict[str, Any]:
     """One number of labels: what was chosen, every arm's accuracy, the contrasts."""
     best, tried = tune(pipeline, labels)
     rows = judged(pipeline, labels, draws, best)
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     accuracy = {arm: [row["accuracy"] for row in rows if row["arm"] == arm] for arm in arms}
-    outcomes = verdicts(rows, pipeline.settings.judge, lambda trial: hits(pipeline, trial), CONTRASTS)
+    outcomes = verdicts(rows, pipeline.settings.judge, Evidence(pipeline.run_dir.folder).hits, CONTRASTS)
     return {
         "draws": draws,
         "chosen": best,
@@ -154,6 +144,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/worth"))
     parser.add_argument("--out", type=Path, default=OUT)
     o = parser.parse_args()
+    if o.draws < 2:
+        parser.error("--draws: a comparison needs two draws, a claim eight")
     settings = settings_of(o)
     with RunDir.open(o.work / Path(o.data).stem, settings.model_dump(mode="json")) as run:
         pipeline = Pipeline(run, settings)

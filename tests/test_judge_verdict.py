@@ -88,6 +88,15 @@ def test_the_declared_contrasts_and_their_sentences() -> None:
     assert [o.p_adjusted >= o.p for o in (first, second, third)] == [True] * 3
 
 
+def test_any_policy_at_any_strength_can_be_the_best_rival_and_nothing_else() -> None:
+    trials = run(10, 0.03, 0.008)
+    weak = [t for t in trials if t["arm"] == "scratch-weak"]
+    for arm, val in {"scratch-cutmix@0.5": 0.76, "scratch-both": 0.9, "scratch-pseudo@0.25": 0.9}.items():
+        trials += [{**t, "arm": arm, "val_accuracy": val} for t in weak]
+    first = verdicts(trials)[0]
+    assert first.rival == "scratch-cutmix@0.5" and " over cutmix@0.5, the best traditional policy" in first.sentence
+
+
 def test_undecided_says_what_would_decide() -> None:
     texts = [o.sentence for o in verdicts(run(10, 0.004, 0.02, "doubt"))]
     assert all("more draws would decide it" in t or "equivalent" in t for t in texts)

@@ -55,7 +55,7 @@ def minted(tmp_path_factory: pytest.TempPathFactory) -> Minted:
     return found
 
 
-def same(one: Minted, two: Minted) -> None:
+def assert_same(one: Minted, two: Minted) -> None:
     assert torch.equal(one.kept, two.kept) and one.reason == two.reason
     images = [m.table.gather(torch.arange(len(m.table))) for m in (one, two)]
     assert torch.equal(*images)
@@ -65,7 +65,7 @@ def same(one: Minted, two: Minted) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_number_of_processes_changes_nothing(minted: Minted, workers: int, tmp_path: Path) -> None:
-    same(minted, mint_many(work(), Wish(60, False, 5), tmp_path, over(workers)))
+    assert_same(minted, mint_many(work(), Wish(60, False, 5), tmp_path, over(workers)))
 
 
 def test_candidates_are_those_of_draw(minted: Minted) -> None:
@@ -95,7 +95,7 @@ def test_a_killed_minting_goes_on(tmp_path: Path) -> None:
     there = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*.safetensors")}
     assert there
     whole = mint_many(work(), wish, tmp_path / "whole", alone)
-    same(whole, mint_many(work(), wish, tmp_path / "killed", alone))
+    assert_same(whole, mint_many(work(), wish, tmp_path / "killed", alone))
     assert there == {name: (tmp_path / "killed" / name).stat().st_mtime_ns for name in there}
 
 
