@@ -46,7 +46,7 @@ from torch import Tensor, nn
 from augmint.config import RepresentSettings, resolve
 from augmint.data.table import Batch, ImageTable
 from augmint.networks.backbones import backbone
-from augmint.represent.train import Trainer, prepare, resized, smaller
+from augmint.represent.train import Trainer, prepare
 from augmint.seeding import Draws
 from augmint.train import Compute
 
@@ -149,8 +149,8 @@ def augmint_block(trainer: Trainer, batches: int) -> Callable[[int], float]:
 def bare_block(trainer: Trainer, batches: int) -> Callable[[int], float]:
     """Seconds for the same steps on views that are there: forward, loss, backward, optimiser."""
     rows = torch.arange(trainer.plan.batch)
-    views = trainer.joint.method.views(Batch(trainer.table.gather(rows)), Draws(0, "benchmark", 0, rows))
-    by_size = {1.0: views, 0.0: tuple(resized(view, smaller(view.shape[2:])) for view in views)}
+    batch, draws = Batch(trainer.table.gather(rows)), Draws(0, "benchmark", 0, rows)
+    by_size = {progress: trainer.views(batch, draws, progress) for progress in (0.0, 1.0)}
 
     def part(number: int, progress: float) -> float:
         start = 0.0

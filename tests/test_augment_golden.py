@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from augmint.augment import as_float, colour, defects, geometry, native
@@ -94,6 +95,18 @@ def test_crop_as_an_affine_map():
     maps = maps @ geometry.scaling(14 / tall, 18 / wide)
     difference = geometry.affine(X, maps) - geometry.crop(X, box)
     assert difference[:, :, 1:-1, 1:-1].abs().max() < 2e-5
+
+
+def test_another_size_shows_the_same_in_other_pixels():
+    def sampled(images):
+        return F.interpolate(images, (9, 23), mode="bilinear", align_corners=False)
+
+    whole = torch.tensor([[0.0, 0.0, 14.0, 18.0]]).expand(len(X), 4)
+    part = torch.tensor([[2.0, 3.0, 9.0, 12.0]]).expand(len(X), 4)
+    torch.testing.assert_close(geometry.crop(X, whole, size=(9, 23)), sampled(X), atol=2e-5, rtol=0)
+    torch.testing.assert_close(geometry.crop(X, part, size=(9, 23)), sampled(X[:, :, 2:11, 3:15]), atol=2e-5, rtol=0)
+    still = torch.eye(3).expand(len(X), 3, 3)
+    torch.testing.assert_close(geometry.affine(X, still, "border", (9, 23)), sampled(X), atol=2e-5, rtol=0)
 
 
 def test_apply_gives_each_image_its_operation():

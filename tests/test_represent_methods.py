@@ -19,6 +19,7 @@ from augmint.represent.target import Target
 from augmint.seeding import Draws
 
 SHAPE = (1, 8, 8)
+VIEWS = policy("simclr")
 
 
 def batch_and_draws(count=6, step=0):
@@ -30,32 +31,32 @@ def batch_and_draws(count=6, step=0):
 def method(request):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build(request.param, backbone("cnn", SHAPE, 8), policy("simclr"), RepresentSettings())
+        return build(request.param, backbone("cnn", SHAPE, 8), RepresentSettings())
 
 
 def test_views_are_pure_and_differ(method):
     batch, draws = batch_and_draws()
     before = batch.images.clone()
-    first, again = method.views(batch, draws), method.views(batch, draws)
+    first, again = method.views(VIEWS, batch, draws), method.views(VIEWS, batch, draws)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert torch.equal(batch.images, before)
     assert not torch.equal(first[0], first[1])
     assert first[0].dtype == torch.float32
-    other = method.views(*batch_and_draws(step=1))
+    other = method.views(VIEWS, *batch_and_draws(step=1))
     assert not torch.equal(first[0], other[0])
 
 
 def test_an_images_view_does_not_depend_on_its_batch(method):
     batch, draws = batch_and_draws()
-    whole = method.views(batch, draws)[0]
+    whole = method.views(VIEWS, batch, draws)[0]
     rows = torch.tensor([4, 1])
-    part = method.views(Batch(batch.images[rows]), draws.select(rows))[0]
+    part = method.views(VIEWS, Batch(batch.images[rows]), draws.select(rows))[0]
     torch.testing.assert_close(part, whole[rows])
 
 
 def test_loss_is_a_scalar_with_gradient_and_features(method):
     batch, draws = batch_and_draws()
-    out = method.loss(*method.views(batch, draws))
+    out = method.loss(*method.views(VIEWS, batch, draws))
     assert out["loss"].shape == ()
     assert out["features"].shape == (6, method.network.features)
     out["loss"].backward()
@@ -66,11 +67,11 @@ def test_loss_is_a_scalar_with_gradient_and_features(method):
 def test_unknown_method_and_option():
     network = backbone("cnn", SHAPE, 8)
     with pytest.raises(UsageError, match="simclr"):
-        build("simclear", network, policy("none"), RepresentSettings())
+        build("simclear", network, RepresentSettings())
     with pytest.raises(UsageError, match=r"represent\.options\.temprature.*has temperature"):
-        build("simclr", network, policy("none"), RepresentSettings(options={"temprature": 1}))
+        build("simclr", network, RepresentSettings(options={"temprature": 1}))
     with pytest.raises(UsageError, match=r"represent\.options\.temperature"):
-        build("simclr", network, policy("none"), RepresentSettings(options={"temperature": 0}))
+        build("simclr", network, RepresentSettings(options={"temperature": 0}))
 
 
 # --- targets --------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def trained(method, steps, start=0, total=40, settings=None):
     losses = []
     for step in range(start, start + steps):
         batch, draws = digits(64, step)
-        out = method.loss(*method.views(batch, draws))
+        out = method.loss(*method.views(VIEWS, batch, draws))
         optimiser.zero_grad()
         out["loss"].backward()
         optimiser.step()
@@ -116,7 +117,7 @@ def test_targets_move_after_steps_only_with_their_buffers(method):
         return
     batch, draws = batch_and_draws(32)
     before = {name: target.clone() for name, (target, _) in pairs.items() if target.is_floating_point()}
-    method.loss(*method.views(batch, draws))["loss"].backward()
+    method.loss(*method.views(VIEWS, batch, draws))["loss"].backward()
     weights = [name for name in before if "running" not in name]
     assert all(torch.equal(method.state_dict()[name], before[name]) for name in weights)
     assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
@@ -149,7 +150,7 @@ def test_it_learns_and_does_not_collapse(method):
 def test_saved_and_restored_it_goes_on_the_same(method):
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        other = build(type(method).__name__.lower(), backbone("cnn", SHAPE, 8), policy("simclr"), RepresentSettings())
+        other = build(type(method).__name__.lower(), backbone("cnn", SHAPE, 8), RepresentSettings())
     trained(method, 2, settings=RepresentSettings(optimiser="sgd"))
     other.load_state_dict(method.state_dict())
     sgd = RepresentSettings(optimiser="sgd")
@@ -160,8 +161,8 @@ def test_nnclr_is_drawn_to_the_nearest_of_recent_images():
     """Its loss by hand, row by row; after the step the newest projections are in the queue, the oldest gone."""
     torch.manual_seed(0)
     options = RepresentSettings(options={"queue": 20, "own": 0.0})
-    method = build("nnclr", backbone("cnn", SHAPE, 8), policy("simclr"), options)
-    views, before = method.views(*batch_and_draws()), method.queue.clone()
+    method = build("nnclr", backbone("cnn", SHAPE, 8), options)
+    views, before = method.views(VIEWS, *batch_and_draws()), method.queue.clone()
     out = method.loss(*views)
     projected = method.projector(method.network(torch.cat(views)))
     predicted = torch.nn.functional.normalize(method.predictor(projected), dim=1)
@@ -179,13 +180,13 @@ def test_nnclr_is_drawn_to_the_nearest_of_recent_images():
 def rank_of_simsiam(seed, stopped):
     """Mean effective rank of the features over the last 20 of 150 steps."""
     torch.manual_seed(seed)
-    method = SimSiam(backbone("cnn", SHAPE, 8), policy("simclr"), Options())
+    method = SimSiam(backbone("cnn", SHAPE, 8), Options())
     if not stopped:
         method.wanted = lambda projected: projected
         method.predictor = torch.nn.Identity()
     optimiser, ranks = torch.optim.SGD(method.parameters(), 0.05, 0.9), []
     for step in range(150):
-        out = method.loss(*method.views(*batch_and_draws(32, step)))
+        out = method.loss(*method.views(VIEWS, *batch_and_draws(32, step)))
         optimiser.zero_grad()
         out["loss"].backward()
         optimiser.step()

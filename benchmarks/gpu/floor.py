@@ -163,6 +163,6 @@ def _views(trainer: Trainer, rows: Rows, steps: int) -> float:
         for number in range(steps):
             chosen = rows.at(number, trainer.plan.batch)
             images = trainer.table.gather(chosen, trainer.plan.device).float() / 255
-            trainer.joint.method.views(Batch(images), Draws(trainer.plan.seed, "speed", number, chosen))
+            trainer.views(Batch(images), Draws(trainer.plan.seed, "speed", number, chosen), 1.0)
 
     return seconds(trainer.plan.device, run)

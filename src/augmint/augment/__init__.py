@@ -11,6 +11,7 @@ is the file's.
 import importlib
 import inspect
 import pkgutil
+from types import ModuleType
 
 from augmint.augment import policies
 from augmint.augment.batches import Augment, as_float
@@ -29,13 +30,21 @@ def policy(name: str, strength: float = 1.0, **options: object) -> Augment:
         raise UsageError(f"policy {name}: there is no such policy; choose one of {', '.join(POLICIES)}")
     if not strength >= 0:
         raise UsageError(f"policy {name}: strength {strength} has to be 0 or more; 1 is the usual setting")
-    build = importlib.import_module(f"{policies.__name__}.{name}").build
-    known = [parameter for parameter in inspect.signature(build).parameters if parameter != "strength"]
+    known = options_of(name)
     for option in options:
         if option not in known:
             raise UsageError(f"policy {name}: there is no option {option}; it has {', '.join(known) or 'none'}")
-    built: Augment = build(strength, **options)
+    built: Augment = _module(name).build(strength, **options)
     return built
 
 
-__all__ = ["POLICIES", "Augment", "as_float", "policy"]
+def options_of(name: str) -> list[str]:
+    """The names of an existing policy's options."""
+    return [parameter for parameter in inspect.signature(_module(name).build).parameters if parameter != "strength"]
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{policies.__name__}.{name}")
+
+
+__all__ = ["POLICIES", "Augment", "as_float", "options_of", "policy"]

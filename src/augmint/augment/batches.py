@@ -12,6 +12,7 @@ from augmint.data.table import Batch
 from augmint.seeding import Draws
 
 Augment = Callable[[Batch, Draws], Batch]
+Size = tuple[int, int]  # height and width in pixels
 _CACHED = 1 << 20  # numbers in one part of a batch: four megabytes
 
 
@@ -37,11 +38,9 @@ def on_images(change: Callable[[Tensor, Draws], Tensor], raw: bool = False) -> A
         with torch.autocast(images.device.type, enabled=False):  # colours need their 24 bits
             if whole or 0 < len(images) <= size:
                 return replace(batch, images=change(convert(images), draws))
-            out = torch.empty(images.shape, device=images.device)
-            for first in range(0, len(images), size):
-                part = slice(first, first + size)
-                out[part] = change(convert(images[part]), replace(draws, rows=draws.rows[part]))
-            return replace(batch, images=out)
+            parts = (slice(first, first + size) for first in range(0, len(images), size))
+            out = [change(convert(images[part]), replace(draws, rows=draws.rows[part])) for part in parts]
+            return replace(batch, images=torch.cat(out) if out else as_float(images))
 
     return augment
 

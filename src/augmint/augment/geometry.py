@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from augmint.augment import native
-from augmint.augment.batches import as_float
+from augmint.augment.batches import Size, as_float
 
 Pad = Literal["zeros", "border", "reflection"]
 
@@ -76,10 +76,10 @@ def crop(
     flip: Tensor | None = None,
     sigma: Tensor | None = None,
     radius: int = 1,
-    size: int | None = None,
+    size: Size | None = None,
     pad: Pad | None = None,
 ) -> Tensor:
-    """Cut out `box` (float32 [N, 4]: top, left, height, width in pixels) and resize it to the old (or `size`²) shape.
+    """Cut out `box` (float32 [N, 4]: top, left, height, width in pixels) and bring it to the old size, or to `size`.
 
     `flip` (bool [N]) mirrors left and right, `sigma` (float32 [N], output pixels) blurs within `radius` pixels;
     all in the same two passes, from uint8 too. Boxes are at least one pixel and inside the image. No
@@ -88,7 +88,8 @@ def crop(
     """
     height, width = images.shape[2:]
     top, left, tall, wide = box.unbind(1)
-    rows, columns = _positions(top, tall, size or height), _positions(left, wide, size or width, flip)
+    out = size or (height, width)
+    rows, columns = _positions(top, tall, out[0]), _positions(left, wide, out[1], flip)
     if pad is None:
         rows, columns = _clamped(rows, top, tall), _clamped(columns, left, wide)
     else:
@@ -188,13 +189,15 @@ def mirroring(flip: Tensor) -> Tensor:
     return _maps(flip, (0, 0, 1 - 2 * flip.float()))
 
 
-def affine(images: Tensor, maps: Tensor, pad: Pad = "zeros") -> Tensor:
-    """Resample under `maps` (float32 [N, 3, 3], see above), once, whatever they are composed of."""
+def affine(images: Tensor, maps: Tensor, pad: Pad = "zeros", size: Size | None = None) -> Tensor:
+    """Resample under `maps` (float32 [N, 3, 3], see above), once, whatever they are composed of; at another `size`
+    the same picture in other pixels."""
     count, _, height, width = images.shape
-    x = (torch.arange(width, device=images.device) - (width - 1) / 2) * (2 / width)
-    y = (torch.arange(height, device=images.device) - (height - 1) / 2) * (2 / height)
+    tall, wide = size or (height, width)
+    x = (torch.arange(wide, device=images.device) - (wide - 1) / 2) * (2 / wide)
+    y = (torch.arange(tall, device=images.device) - (tall - 1) / 2) * (2 / tall)
     a, b, c, d, e, f = (maps[:, i, j][:, None] for i in (0, 1) for j in (0, 1, 2))
-    grid = torch.empty(count, height, width, 2, device=images.device)
+    grid = torch.empty(count, tall, wide, 2, device=images.device)
     aspect = height / width  # grid_sample measures in half widths and half heights
     torch.add((a * x)[:, None], (b * aspect * y + c * (2 / width))[:, :, None], out=grid[..., 0])
     torch.add((d / aspect * x)[:, None], (e * y + f * (2 / height))[:, :, None], out=grid[..., 1])

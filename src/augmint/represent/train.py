@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augmint import seeding
-from augmint.augment import Augment, policy
-from augmint.augment.batches import Numbered
+from augmint.augment import Augment, options_of, policy
+from augmint.augment.batches import Numbered, Size
 from augmint.config import RepresentSettings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError
@@ -64,7 +64,7 @@ class Joint(nn.Module):
         return out
 
 
-def smaller(size: Sequence[int]) -> tuple[int, int]:
+def smaller(size: Sequence[int]) -> Size:
     """The size [H, W] of the views that a training begins with: 0.7 of either side, half the area. Images that are
     small already stay as they are."""
     height, width = (round(side * SHRUNK) for side in size)
@@ -88,6 +88,7 @@ class Trainer:
     settings: RepresentSettings
     compute: Compute
     plan: Plan
+    augment: tuple[Augment, Augment]  # what makes the views of the beginning, and the others
     loss: Callable[..., dict[str, Tensor]]  # the joint's, or that compiled
     form: Form
     watch: Watch | None = None
@@ -100,9 +101,7 @@ class Trainer:
         set_rate(self.optimiser, self.settings.lr * optimise.warm_cosine(progress, self.settings.warm_up))
         mine = parallel.share(rows)
         images = self.table.gather(mine, self.compute.device)
-        views = self.joint.method.views(Batch(images), replace(draws, rows=mine))
-        if progress < self.settings.small and self.joint.method.network.spatial:
-            views = tuple(resized(view, smaller(view.shape[2:])) for view in views)
+        views = self.views(Batch(images), replace(draws, rows=mine), progress)
         self.optimiser.zero_grad(set_to_none=True)
         with self.compute.autocast():
             out = self.loss(*views)
@@ -117,6 +116,11 @@ class Trainer:
             metrics |= {name: torch.tensor(value) for name, value in self.watch(self.encoder).items()}
             self.joint.method.network.train()
         return metrics
+
+    def views(self, batch: Batch, draws: Draws, progress: float) -> tuple[Tensor, ...]:
+        """What the method is shown of a batch at `progress` (0 … 1): float32 0 … 1 [N, C, H, W] each."""
+        early = progress < self.settings.small and self.joint.method.network.spatial
+        return self.joint.method.views(self.augment[0 if early else 1], batch, draws)
 
     @property
     def encoder(self) -> Encoder:
@@ -147,10 +151,21 @@ def form_of(table: ImageTable, settings: RepresentSettings) -> Form:
     return Form(s.backbone, table.shape, s.width, s.stem, s.latent, s.decoder_width, s.grid)
 
 
-def views_of(settings: RepresentSettings) -> Augment:
-    """The policy that makes the views, with its options. UsageError if a name in the settings does not exist."""
+def views_of(settings: RepresentSettings, size: Size | None = None) -> Augment:
+    """The policy that makes the views, with its options, at another `size` if one is given. UsageError if a name in
+    the settings does not exist."""
     built = {name: policy(name, **options) for name, options in settings.view_options.items()}
-    return built.get(settings.views) or policy(settings.views)
+    augment = built.get(settings.views) or policy(settings.views)
+    if size is None:
+        return augment
+    if "size" in options_of(settings.views):  # twice as fast as at full size and then smaller
+        return policy(settings.views, **settings.view_options.get(settings.views, {}) | {"size": size})
+
+    def shrunk(batch: Batch, draws: Draws) -> Batch:
+        out = augment(batch, draws)
+        return replace(out, images=resized(out.images, size))
+
+    return shrunk
 
 
 def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int) -> Joint:
@@ -158,7 +173,7 @@ def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.key(seed, STREAM, "init"))
         network, decoder = build(form)
-        method = build_method(settings.method, network, views_of(settings), settings)
+        method = build_method(settings.method, network, settings)
     if settings.weights is not None:
         weights.start(network, form, settings.weights, compute)
     return compute.place(parallel.synchronise(Joint(method, decoder, settings.reconstruction)))
@@ -178,15 +193,17 @@ def prepare(
     form = form_of(table, settings)
     joint = _start(form, settings, compute, seed).train()
     quick = compiler(settings.compile, compute.device, say)
-    if isinstance(joint.method.augment, Numbered):
-        joint.method.augment = replace(joint.method.augment, change=quick(joint.method.augment.change))
+    early, late = (
+        replace(augment, change=quick(augment.change)) if isinstance(augment, Numbered) else augment
+        for augment in (views_of(settings, smaller(table.shape[1:])), views_of(settings))
+    )
     plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
     if compute.device.type != "cpu":
         plan = replace(plan, log_every=LOG_EVERY_GPU)
     if compute.device.type != "cpu" and isinstance(table.images, Tensor):
         table = replace(table, images=table.images.to(compute.device))
     loss = quick(joint.loss)
-    return Trainer(joint, optimise.make(joint, settings), table, settings, compute, plan, loss, form)
+    return Trainer(joint, optimise.make(joint, settings), table, settings, compute, plan, (early, late), loss, form)
 
 
 def train_encoder(

@@ -1,8 +1,8 @@
 """Self-supervised methods, one file each, found by file name.
 
-    method = build("simclr", network, policy("gentle"), settings)
+    method = build("simclr", network, settings)
 
-A method's file has a function `build(network, augment, settings)` that returns a `Method`, and a
+A method's file has a function `build(network, settings)` that returns a `Method`, and a
 model `Options` of its own settings (given as `represent.options`). To add one, add a file.
 """
 
@@ -24,14 +24,13 @@ from augmint.seeding import Draws
 class Method(nn.Module):
     """What a method does with a batch; `network` is the encoder being trained."""
 
-    def __init__(self, network: Backbone, augment: Augment) -> None:
+    def __init__(self, network: Backbone) -> None:
         super().__init__()
         self.network = network
-        self.augment = augment
 
-    def views(self, batch: Batch, draws: Draws) -> tuple[Tensor, ...]:
-        """Two independent views, float32 0 … 1 [N, C, H, W] each. A pure function of its arguments."""
-        return tuple(self.augment(batch, draws.fork(name)).images for name in ("view1", "view2"))
+    def views(self, augment: Augment, batch: Batch, draws: Draws) -> tuple[Tensor, ...]:
+        """Two independent views by `augment`, float32 0 … 1 [N, C, H, W] each. A pure function of its arguments."""
+        return tuple(augment(batch, draws.fork(name)).images for name in ("view1", "view2"))
 
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
         """'loss', a scalar, and 'features' [N, D] of the first view, with gradient."""
@@ -46,13 +45,13 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def build(name: str, network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+def build(name: str, network: Backbone, settings: RepresentSettings) -> Method:
     """The method of this name around `network`. UsageError lists the names, or says which option does not fit."""
     if name not in names():
         raise UsageError(f"represent.method {name}: there is no such method; choose one of {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     try:
-        return cast(Method, module.build(network, augment, settings))
+        return cast(Method, module.build(network, settings))
     except ValidationError as error:
         first = error.errors()[0]
         known = ", ".join(module.Options.model_fields)

@@ -7,7 +7,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from augmint.augment import Augment
 from augmint.config import RepresentSettings, Strict
 from augmint.networks.backbones import Backbone
 from augmint.networks.projectors import mlp
@@ -27,8 +26,8 @@ class Options(Strict):
 class BarlowTwins(Method):
     """Both views pass the network in one batch."""
 
-    def __init__(self, network: Backbone, augment: Augment, options: Options) -> None:
-        super().__init__(network, augment)
+    def __init__(self, network: Backbone, options: Options) -> None:
+        super().__init__(network)
         self.projector = mlp(network.features, options.hidden, options.size)
         self.redundancy = options.redundancy
 
@@ -38,6 +37,6 @@ class BarlowTwins(Method):
         return {"loss": barlow_twins(first, second, self.redundancy), "features": features[: len(views[0])]}
 
 
-def build(network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+def build(network: Backbone, settings: RepresentSettings) -> Method:
     """Barlow Twins with its own, wide projector."""
-    return BarlowTwins(network, augment, Options.model_validate(settings.options))
+    return BarlowTwins(network, Options.model_validate(settings.options))

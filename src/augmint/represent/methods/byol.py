@@ -7,7 +7,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from augmint.augment import Augment
 from augmint.config import RepresentSettings, Strict
 from augmint.networks.backbones import Backbone
 from augmint.networks.projectors import Projector, mlp, projector
@@ -27,8 +26,8 @@ class Options(Strict):
 class BYOL(Method):
     """The loss is the sum of both directions; the target moves after real optimiser steps only."""
 
-    def __init__(self, network: Backbone, augment: Augment, head: Projector, options: Options) -> None:
-        super().__init__(network, augment)
+    def __init__(self, network: Backbone, head: Projector, options: Options) -> None:
+        super().__init__(network)
         self.projector = head
         self.predictor = mlp(head.features, options.hidden, head.features)
         self.target = Target(nn.Sequential(network, head), options.momentum)
@@ -44,7 +43,7 @@ class BYOL(Method):
         self.target.follow(nn.Sequential(self.network, self.projector), progress)
 
 
-def build(network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+def build(network: Backbone, settings: RepresentSettings) -> Method:
     """BYOL with the projector of the settings."""
     head = projector(network.features, settings.projector)
-    return BYOL(network, augment, head, Options.model_validate(settings.options))
+    return BYOL(network, head, Options.model_validate(settings.options))

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from augmint.augment import Augment
 from augmint.config import RepresentSettings, Strict
 from augmint.networks.backbones import Backbone
 from augmint.networks.projectors import mlp
@@ -48,8 +47,8 @@ class DINO(Method):
 
     centre: Tensor
 
-    def __init__(self, network: Backbone, augment: Augment, options: Options) -> None:
-        super().__init__(network, augment)
+    def __init__(self, network: Backbone, options: Options) -> None:
+        super().__init__(network)
         self.options = options
         projector = mlp(network.features, options.hidden, options.bottleneck)
         self.head = nn.Sequential(projector, Prototypes(options.bottleneck, options.prototypes))
@@ -72,6 +71,6 @@ class DINO(Method):
         self.centre.lerp_(cast(Tensor, self.seen), 1 - self.options.centre_momentum)
 
 
-def build(network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+def build(network: Backbone, settings: RepresentSettings) -> Method:
     """DINO with its own head."""
-    return DINO(network, augment, Options.model_validate(settings.options))
+    return DINO(network, Options.model_validate(settings.options))

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from augmint.augment import Augment
 from augmint.config import RepresentSettings, Strict
 from augmint.networks.backbones import Backbone
 from augmint.networks.projectors import Projector, mlp, projector
@@ -32,8 +31,8 @@ class NNCLR(Method):
     queue: Tensor
     latest: Tensor
 
-    def __init__(self, network: Backbone, augment: Augment, head: Projector, options: Options) -> None:
-        super().__init__(network, augment)
+    def __init__(self, network: Backbone, head: Projector, options: Options) -> None:
+        super().__init__(network)
         self.projector = head
         self.predictor = mlp(head.features, options.hidden, head.features)
         self.options = options
@@ -63,7 +62,7 @@ class NNCLR(Method):
         self.queue = torch.cat([self.latest, self.queue])[: len(self.queue)]
 
 
-def build(network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+def build(network: Backbone, settings: RepresentSettings) -> Method:
     """NNCLR with the projector of the settings."""
     head = projector(network.features, settings.projector)
-    return NNCLR(network, augment, head, Options.model_validate(settings.options))
+    return NNCLR(network, head, Options.model_validate(settings.options))

@@ -7,7 +7,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from augmint.augment import Augment
 from augmint.config import RepresentSettings, Strict
 from augmint.networks.backbones import Backbone
 from augmint.networks.projectors import projector
@@ -25,8 +24,8 @@ class Options(Strict):
 class SimCLR(Method):
     """Both views pass the network in one batch, so BatchNorm sees them together."""
 
-    def __init__(self, network: Backbone, augment: Augment, head: nn.Module, options: Options) -> None:
-        super().__init__(network, augment)
+    def __init__(self, network: Backbone, head: nn.Module, options: Options) -> None:
+        super().__init__(network)
         self.projector = head
         self.options = options
 
@@ -36,7 +35,7 @@ class SimCLR(Method):
         return {"loss": nt_xent(first, second, self.options.temperature), "features": features[: len(views[0])]}
 
 
-def build(network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+def build(network: Backbone, settings: RepresentSettings) -> Method:
     """SimCLR with the projector of the settings."""
     head = projector(network.features, settings.projector)
-    return SimCLR(network, augment, head, Options.model_validate(settings.options))
+    return SimCLR(network, head, Options.model_validate(settings.options))

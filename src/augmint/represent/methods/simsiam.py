@@ -7,7 +7,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from augmint.augment import Augment
 from augmint.config import RepresentSettings, Strict
 from augmint.networks.backbones import Backbone
 from augmint.networks.projectors import mlp
@@ -27,8 +26,8 @@ class Options(Strict):
 class SimSiam(Method):
     """The loss is −½ (cos(p₁, sg z₂) + cos(p₂, sg z₁)) + 1, which is 0 at its best."""
 
-    def __init__(self, network: Backbone, augment: Augment, options: Options) -> None:
-        super().__init__(network, augment)
+    def __init__(self, network: Backbone, options: Options) -> None:
+        super().__init__(network)
         self.projector = mlp(network.features, options.hidden, options.size, last_norm=True)
         self.predictor = mlp(options.size, options.bottleneck, options.size)
 
@@ -44,6 +43,6 @@ class SimSiam(Method):
         return projected.detach()
 
 
-def build(network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+def build(network: Backbone, settings: RepresentSettings) -> Method:
     """SimSiam with its own projector, whose last BatchNorm has no parameters."""
-    return SimSiam(network, augment, Options.model_validate(settings.options))
+    return SimSiam(network, Options.model_validate(settings.options))

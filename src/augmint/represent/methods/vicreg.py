@@ -7,7 +7,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from augmint.augment import Augment
 from augmint.config import RepresentSettings, Strict
 from augmint.networks.backbones import Backbone
 from augmint.networks.projectors import mlp
@@ -29,8 +28,8 @@ class Options(Strict):
 class VICReg(Method):
     """Both views pass the network in one batch."""
 
-    def __init__(self, network: Backbone, augment: Augment, options: Options) -> None:
-        super().__init__(network, augment)
+    def __init__(self, network: Backbone, options: Options) -> None:
+        super().__init__(network)
         self.projector = mlp(network.features, options.hidden, options.size)
         self.weights = (options.invariance, options.variance, options.covariance)
 
@@ -40,6 +39,6 @@ class VICReg(Method):
         return {"loss": vicreg(first, second, *self.weights), "features": features[: len(views[0])]}
 
 
-def build(network: Backbone, augment: Augment, settings: RepresentSettings) -> Method:
+def build(network: Backbone, settings: RepresentSettings) -> Method:
     """VICReg with its own, wide projector."""
-    return VICReg(network, augment, Options.model_validate(settings.options))
+    return VICReg(network, Options.model_validate(settings.options))
