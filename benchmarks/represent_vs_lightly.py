@@ -112,7 +112,7 @@ def augmint_trainer(cell: Cell, table: ImageTable, batch: int) -> Trainer:
     name, width, stem, _ = NETWORKS[cell.network]
     common = {"backbone": name, "width": width, "stem": stem, "batch": batch, "images": 1_000_000}
     common |= {"views": "simclr", "view_options": {"simclr": {"flip": True, "area": 0.2}}, "latent": 0}
-    common |= {"projector": "standard", "grid": 1, "small": resolve("fast").represent.small}
+    common |= {"projector": "standard", "grid": 1, "levels": 1, "small": resolve("fast").represent.small}
     if cell.equal:
         common |= {"small": 0.0, "optimiser": "sgd", "lr": 0.06, "weight_decay": 0.0, "options": {"temperature": 0.5}}
     compute = Compute.choose("cpu", "fp32" if cell.equal else "auto")

@@ -35,6 +35,25 @@ def test_small_images_keep_their_resolution():
     assert backbone("resnet8", (1, 28, 28), 8).conv1.stride == (2, 2)
 
 
+@pytest.mark.parametrize("grid", [1, 2])
+def test_levels_describe_the_stages_before_the_last_too(grid):
+    images = torch.rand(3, 1, 28, 28)
+    network = backbone("resnet8", (1, 28, 28), 8, grid=grid, levels=2).eval()
+    last = backbone("resnet8", (1, 28, 28), 8, grid=grid).eval()
+    last.load_state_dict(network.state_dict())
+    seen = {}
+    for name in ("layer2", "layer3"):
+        network.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
+    features = network(images)
+    assert features.shape == (3, network.features) == (3, (32 + 16) * grid**2)
+    torch.testing.assert_close(features[:, : 32 * grid**2], last(images))
+    side = -(-seen["layer2"].shape[3] // grid)
+    cell = seen["layer2"][:, :, :side, -side:].mean((2, 3))  # the upper right one, or all
+    torch.testing.assert_close(features[:, 32 * grid**2 :].view(3, 16, grid, grid)[:, :, 0, -1], cell)
+    assert backbone("resnet8", (1, 28, 28), 8, levels=9).features == 32 + 16 + 8
+    assert backbone("cnn", (1, 28, 28), 8, levels=2).features == 32
+
+
 def test_resnet18_has_torchvisions_names():
     names = dict(backbone("resnet18", (3, 96, 96), 64).named_parameters())
     assert sum(p.numel() for p in names.values()) == 11_176_512  # torchvision's resnet18 without fc

@@ -40,25 +40,25 @@ def test_every_candidate_is_a_policy_that_can_be_built() -> None:
     assert {usual(1), usual(3)} < set(CANDIDATES)
 
 
-def test_usual_views_are_mild_simclr_in_colour_and_gentle_in_grey_and_the_users_options_prevail() -> None:
+def test_usual_views_are_simclr_mild_in_colour_and_the_users_options_prevail() -> None:
     usually = SMALL.model_copy(update={"views": "usual"})
     grey, colour = by_name(usually, 1), by_name(usually, 3)
-    assert (grey.views, grey.view_options["gentle"]) == ("gentle", {"turn": 0.0, "noise": 0.1, "flip": False})
+    assert (grey.views, grey.view_options["simclr"]) == ("simclr", {})
     assert (colour.views, colour.view_options["simclr"]) == ("simclr", CANDIDATES["simclr-mild"].options)
     own = usually.model_copy(update={"view_options": {"gentle": {"turn": 5.0}, "simclr": {"hue": 0.0}}})
-    assert by_name(own, 1).view_options["gentle"] == {"turn": 5.0, "noise": 0.1, "flip": False}
+    assert by_name(own, 1).view_options == own.view_options
     assert by_name(own, 3).view_options["simclr"] == {**CANDIDATES["simclr-mild"].options, "hue": 0.0}
     assert search.usual_views(SMALL, 3) == by_name(usually, 3)
     assert RepresentSettings().views == "usual"
 
 
-@pytest.mark.parametrize(("channels", "policy"), [(1, "gentle"), (3, "simclr")])
-def test_training_under_usual_views_is_training_under_what_they_stand_for(channels: int, policy: str) -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_under_usual_views_is_training_under_what_they_stand_for(channels: int) -> None:
     table = pool(64)
     table = replace(table, images=table.images.repeat(1, channels, 1, 1))
     settings = SMALL.model_copy(update={"views": "usual", "images": 128})
     named = CANDIDATES[usual(channels)].apply(settings)
-    assert named.views == policy
+    assert named.views == "simclr"
     first, second = (room.train_encoder(table, s, CPU, 0).hidden(table) for s in (settings, named))
     assert torch.equal(first, second)
 
@@ -125,12 +125,12 @@ def test_only_a_clear_lead_moves_the_usual_views(lead: float, noise: float, chos
 
 def test_a_candidate_that_diverges_is_out_and_all_others_may_win() -> None:
     def train(name: str, settings: RepresentSettings) -> SimpleNamespace:
-        if name == "gentle-upright":
+        if name == "simclr":
             raise Diverged("planted")
         return SimpleNamespace(hidden=lambda images: images.flatten(1).float())
 
     choice = choose(pool(), SMALL, train)
-    assert choice.chosen in set(CANDIDATES) - {"gentle-upright"} and "diverged" in choice.reason
+    assert choice.chosen in set(CANDIDATES) - {"simclr"} and "diverged" in choice.reason
 
 
 def test_where_turns_cannot_be_told_the_usual_views_stay() -> None:
@@ -155,7 +155,7 @@ def test_the_search_is_paid_for_and_too_little_keeps_the_usual_views_for_nothing
     few = SMALL.model_copy(update={"images": LEAST_STEPS * 64 * len(CANDIDATES)})
     for table, settings in ((pool(), few), (pool(50), SMALL), (pool(), SMALL.model_copy(update={"search": 0.0}))):
         choice = choose(table, settings, never)
-        assert choice.chosen == "gentle-upright" and choice.images == 0
+        assert choice.chosen == "simclr" and choice.images == 0
         assert choice.settings(settings).images == settings.images
 
 

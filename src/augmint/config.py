@@ -55,9 +55,10 @@ class RepresentSettings(Strict):
     width: Positive = 64
     stem: Literal["auto", "small", "imagenet"] = "auto"  # small: 3×3 without max-pool, up to 64 pixels
     grid: int = Field(2, ge=1, le=7)  # features are means over grid × grid cells of the last maps; 1: over all
-    views: str = "usual"  # usual: gentle if grey, mild simclr in colour; name of a policy; auto (experimental): search
+    levels: int = Field(2, ge=1, le=4)  # features describe the maps of so many last stages (cnn, timm: of one)
+    views: str = "usual"  # usual: simclr, mild in colour; name of a policy; auto (experimental): search
     search: Fraction = 0.2  # share of the images that `views: auto` may spend on choosing
-    view_options: dict[str, dict[str, Any]] = {"gentle": {"turn": 0.0, "noise": 0.1}}  # of policies, by name
+    view_options: dict[str, dict[str, Any]] = {}  # of policies, by name
     images: Positive = 320_000
     small: Fraction = 0.0  # share of the training, its first, on views of 0.7 of the side (at least 16): half the work
     batch: Positive = 256
@@ -265,7 +266,7 @@ def fast() -> Tree:
 def demo() -> Tree:
     """scikit-learn's digits in under 3 minutes on 2 cores."""
     return {
-        "represent": {"width": 32, "images": 90_000, "view_options": {"gentle": {"turn": 10.0, "noise": 0.05}}},
+        "represent": {"width": 32, "images": 90_000},
         "generate": {"image": {"images": 60_000}, "feature": {"images": 60_000}},
         "classify": {"images": 12_800, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},

@@ -55,10 +55,10 @@ def check_the_documentation() -> None:
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     whitened = blocks.pop()
     forms = [
-        Form("resnet8", (1, 28, 28), 8, "auto", 0, 8, 2),
-        Form("resnet18", (3, 97, 97), 64, "imagenet", 0, 8, 2),
-        Form("resnet18", (3, 25, 25), 64, "small", 0, 8, 2),
-        Form("timm:resnet10t", (3, 32, 32), 64, "auto", 0, 8, 2),
+        Form("resnet8", (1, 28, 28), 8, "auto", 0, 8, 2, 2),
+        Form("resnet18", (3, 97, 97), 64, "imagenet", 0, 8, 2, 2),
+        Form("resnet18", (3, 25, 25), 64, "small", 0, 8, 2, 2),
+        Form("timm:resnet10t", (3, 32, 32), 64, "auto", 0, 8, 2, 2),
     ]
     for block, form in zip(blocks, forms, strict=True):
         network, _ = build(form)

@@ -25,10 +25,12 @@ class Backbone(nn.Module):
 
     Images are standardised first, by `mean` and `std` ([C, 1, 1], 0.5 each); published weights bring their own.
     The last maps are averaged over the cells of a `grid` × `grid`: 1 forgets where in the image something was seen.
+    With `levels` 2 the maps of the stage before are, too, and stand behind them; 3 and so on.
     """
 
-    maps: int  # channels of the last maps
+    maps: tuple[int, ...]  # channels of the maps of each level, the last level first
     grid: int = 1
+    levels: int = 1
     spatial: bool = True  # whether there are maps to average over; else the grid stays 1
     mean: Tensor
     std: Tensor
@@ -45,10 +47,13 @@ class Backbone(nn.Module):
     @property
     def features(self) -> int:
         """How many numbers describe an image."""
-        return self.maps * self.grid**2
+        return sum(self.maps[: self.levels]) * self.grid**2
 
-    def pooled(self, maps: Tensor) -> Tensor:
-        """[N, maps, h, w] → [N, features]: the mean of each cell, channel by channel."""
+    def pooled(self, *maps: Tensor) -> Tensor:
+        """[N, maps, h, w] of each level, the last first → [N, features]: the mean of each cell, channel by channel."""
+        return torch.cat([self._cells(level) for level in maps[: self.levels]], 1)
+
+    def _cells(self, maps: Tensor) -> Tensor:
         if self.grid == 1:
             return maps.mean((2, 3))
         return F.adaptive_avg_pool2d(maps, self.grid).flatten(1)
@@ -91,7 +96,7 @@ class Cnn(Backbone):
                 layers.append(nn.MaxPool2d(3, 2, 1))
             inner = outer
         self.layers = nn.Sequential(*layers)
-        self.maps = inner
+        self.maps = (inner,)
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -158,6 +163,7 @@ class ResNet(Backbone):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, side.stride(), 1) if stem == "imagenet" else nn.Identity()
         inner = width
+        self.maps = ()
         self.stages = tuple(f"layer{number + 1}" for number in range(len(blocks)))
         for number, (name, count) in enumerate(zip(self.stages, blocks, strict=True)):
             outer = width * 2**number * (4 if bottleneck else 1)
@@ -165,14 +171,16 @@ class ResNet(Backbone):
             first = block(inner, outer, side.stride(2 if number else 1))
             self.add_module(name, nn.Sequential(first, *(block(outer, outer, 1) for _ in range(count - 1))))
             inner = outer
-        self.maps = inner
+            self.maps = (inner, *self.maps)
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(self.standardised(images)))))
+        levels: list[Tensor] = []
         for name in self.stages:
             x = self.get_submodule(name)(x)
-        return self.pooled(x)
+            levels.insert(0, x)
+        return self.pooled(*levels)
 
 
 def cnn(shape: Shape, width: int, stem: str) -> Backbone:
@@ -218,8 +226,8 @@ class Timm(Backbone):
             self.network = timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=0)
         except RuntimeError as error:
             raise UsageError(f"backbone timm:{name}: {error}; timm.list_models() has the names") from error
-        self.maps = int(self.network.num_features)
-        self.spatial = self._shape_of_maps(shape)[:2] == (1, self.maps)
+        self.maps = (int(self.network.num_features),)
+        self.spatial = self._shape_of_maps(shape)[:2] == (1, *self.maps)
 
     @torch.no_grad()
     def _shape_of_maps(self, shape: Shape) -> tuple[int, ...]:
@@ -244,14 +252,15 @@ FUNCTIONS = (cnn, resnet8, resnet14, resnet18, resnet50)
 BACKBONES: dict[str, Callable[[Shape, int, str], Backbone]] = {f.__name__: f for f in FUNCTIONS}
 
 
-def backbone(name: str, shape: Shape, width: int, stem: str = "auto", grid: int = 1) -> Backbone:
+def backbone(name: str, shape: Shape, width: int, stem: str = "auto", grid: int = 1, levels: int = 1) -> Backbone:
     """The backbone of this name, or `timm:NAME`, for images of this (C, H, W). UsageError lists the names.
 
     stem "auto" is "small" (3×3, no max-pool) up to 64 pixels, "imagenet" (7×7, stride 2, max-pool) above;
-    features are `grid`² times as many as the last maps.
+    features are `grid`² times as many as the maps of the last `levels` stages (of `cnn` and timm: of the last).
     """
     network = _named(name, shape, width, stem)
     network.grid = grid if network.spatial else 1
+    network.levels = min(levels, len(network.maps))
     return network
 
 

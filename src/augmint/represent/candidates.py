@@ -26,7 +26,7 @@ class Candidate:
 
 
 CANDIDATES = {
-    "simclr": Candidate("simclr", {}, "natural photos: the published views, strong in crop and colour"),
+    "simclr": Candidate("simclr", {}, "most grey images; natural photos: the published views, strong in crop and colour"),
     "simclr-mild": Candidate(
         "simclr", {"area": 0.4, "colour": 0.2, "hue": 0.05, "blur": 0.25}, "photos in which colour or place tell"
     ),
@@ -43,8 +43,8 @@ USUAL = "usual"
 
 
 def usual(channels: int) -> str:
-    """The candidate that suits most images with so many channels: photos in colour, plain things in grey."""
-    return "simclr-mild" if channels == 3 else "gentle-upright"
+    """The candidate that suits most images with so many channels."""
+    return "simclr-mild" if channels == 3 else "simclr"
 
 
 def by_name(settings: RepresentSettings, channels: int) -> RepresentSettings:

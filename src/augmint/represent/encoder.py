@@ -39,6 +39,7 @@ class Form:
     latent: int
     decoder_width: int
     grid: int = 1
+    levels: int = 1
 
 
 class FeatureDecoder(nn.Module):
@@ -57,7 +58,7 @@ class FeatureDecoder(nn.Module):
 
 def build(form: Form) -> tuple[Backbone, FeatureDecoder | None]:
     """Network and decoder with fresh weights."""
-    network = backbone(form.backbone, form.shape, form.width, form.stem, form.grid)
+    network = backbone(form.backbone, form.shape, form.width, form.stem, form.grid, form.levels)
     return network, FeatureDecoder(form, network.features) if form.latent else None
 
 

@@ -148,7 +148,7 @@ def collapsed(spread: float, rank: float, features: int) -> str | None:
 def form_of(table: ImageTable, settings: RepresentSettings) -> Form:
     """The encoder that these settings ask for on images of this shape."""
     s = settings
-    return Form(s.backbone, table.shape, s.width, s.stem, s.latent, s.decoder_width, s.grid)
+    return Form(s.backbone, table.shape, s.width, s.stem, s.latent, s.decoder_width, s.grid, s.levels)
 
 
 def views_of(settings: RepresentSettings, size: Size | None = None) -> Augment:
