@@ -26,7 +26,7 @@ class Candidate:
 
 
 CANDIDATES = {
-    "simclr": Candidate("simclr", {}, "most grey images; natural photos: the published views, strong in crop and colour"),
+    "simclr": Candidate("simclr", {}, "most grey images, and natural photos: as published, strong in crop and colour"),
     "simclr-mild": Candidate(
         "simclr", {"area": 0.4, "colour": 0.2, "hue": 0.05, "blur": 0.25}, "photos in which colour or place tell"
     ),
