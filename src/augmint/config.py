@@ -259,7 +259,7 @@ Tree = dict[str, Any]
 
 
 def fast() -> Tree:
-    """Fashion-MNIST with 10 label draws in under 20 minutes on 2 cores: the defaults, first on small views."""
+    """Fashion-MNIST with 10 label draws in about 20 minutes on 2 cores: the defaults, first on small views."""
     return {"represent": {"small": 0.75}}
 
 
