@@ -30,7 +30,7 @@ def build(
     light  brightness and contrast factors in 1 ± light
     patch  chance of an erased box of 2 to 20 % of the image, filled with the image's mean
     noise  largest standard deviation of the added noise
-    size   height and width of the views; default that of the images
+    size   height and width of the views; default that of the images, as always at strength 0
     """
     chance, spread = min(strength, 1.0), min(light * strength, 1.0)
     smallest = max(1 - strength * (1 - area), 0.05)

@@ -28,7 +28,7 @@ def build(
     area    smallest crop, part of the image; default 0.2 up to 64 pixels, 0.08 above.
     colour  brightness, contrast and saturation factors in 1 ± colour, with chance 0.8; `hue` turns of the circle.
     blur    chance of a blur whose sigma is 0.1 … max(0.5, side / 112) pixels (2 at 224, as published).
-    size    height and width of the views; default that of the images.
+    size    height and width of the views; default that of the images, as always at strength 0.
     """
     spread, turn = min(colour * strength, 1.0), min(hue * strength, 0.5)
     chance = min(strength, 1.0)
