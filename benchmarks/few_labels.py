@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from classifiers import EACH, JUDGED, POOL, learnt
 
-from augmint.classify import graph_of
+from augmint.classify import candidates
 from augmint.config import Settings, resolve
 from augmint.data import load
 from augmint.data.draws import nested_draw
@@ -26,7 +26,6 @@ from augmint.data.table import ImageTable
 from augmint.judge import arms
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
-from augmint.measure.knn import nearest
 from augmint.report.words import label
 from augmint.represent import Encoder
 from augmint.seeding import permutation
@@ -45,11 +44,11 @@ def material(images: int, work: Path, settings: Settings) -> tuple[Material, Ima
     rows = rows[permutation(len(rows), "classifiers benchmark")][: JUDGED + POOL]
     judged, pool = table.take(rows[:JUDGED]), table.take(rows[JUDGED:])
     shown = pool.with_labels(torch.full((POOL,), -1))
-    graph = graph_of(*nearest(features[JUDGED:], features[JUDGED:], 10, exclude_self=True))
     encoder = Encoder.load(work / f"encoder-{images}.safetensors", compute)
+    near = candidates(features[JUDGED:])
     every, none = torch.arange(POOL), torch.arange(0)
     found = Material(
-        pool, every, shown, hidden[JUDGED:], features[JUDGED:], graph, none, settings, compute, encoder=encoder
+        pool, every, shown, hidden[JUDGED:], features[JUDGED:], near, none, settings, compute, encoder=encoder
     )
     return found, judged, hidden[:JUDGED]
 

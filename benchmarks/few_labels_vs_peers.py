@@ -37,8 +37,7 @@ from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from torch import Tensor
 
 from augmint.api import stored_settings
-from augmint.classify import fit_logistic
-from augmint.classify.graph import graph_of
+from augmint.classify import Candidates, fit_logistic
 from augmint.judge import arms
 from augmint.judge.protocol import Split, labelled_rows
 from augmint.judge.situation import Material, Situation
@@ -65,9 +64,9 @@ class World:
         self.rows = torch.cat([where.pool, where.val, where.test])
         self.ends = len(where.pool), len(where.pool) + len(where.val)
         self.truth = table.labels[self.rows].numpy()
-        graph = graph_of(*(found[:, :NEIGHBOURS] for found in p.near))
+        near = Candidates(*p.near)
         self.material = Material(
-            table, where.pool, p.pool_table, p.hidden, p.features, graph, where.val, p.settings, p.compute
+            table, where.pool, p.pool_table, p.hidden, p.features, near, where.val, p.settings, p.compute
         )
 
     @cached_property

@@ -13,8 +13,9 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.utils.estimator_checks import check_estimator
 
 import augmint as am
+from augmint.classify import candidates, fit_logistic, fit_student
 from augmint.classify.classifiers import classifier, names
-from augmint.classify.graph import DECIDING
+from augmint.classify.graph import DECIDING, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.config import ClassifySettings, FinetuneSettings
 from augmint.errors import InputError, UsageError
@@ -165,16 +166,24 @@ def test_least_squares_equal_scikit_learn_ridge() -> None:
     np.testing.assert_allclose(head.logits(am_tensor(x)).numpy() / 10, want, atol=1e-5)
 
 
-def test_pseudo_adds_the_head_of_the_labels_to_that_of_what_propagation_decided() -> None:
-    x, y = blobs(spread=3.0)
-    known = few(y)
-    graph = classifier("propagate", damping=DECIDING, folds=0).fit(x, known)
-    many = Squares.of(am_tensor(x)).fit(am_tensor(graph.transduction_), 3).logits(am_tensor(x)).softmax(1).numpy()
-    few_ = classifier("logistic", folds=0).fit(x, known).predict_proba(x)
-    want = many * few_ / (many * few_).sum(1, keepdims=True)
-    np.testing.assert_allclose(
-        classifier("pseudo", whiten=None, folds=0).fit(x, known).predict_proba(x), want, atol=1e-5
-    )
+def test_pseudo_is_the_student_of_graphs_whose_neighbours_agree() -> None:
+    """Step by step: graph, linear head on its decisions beside that of the labels, graph, student, graph, student."""
+    values, y = blobs(spread=3.0)
+    x, known = am_tensor(values), am_tensor(few(y))
+    own = known >= 0
+    near = candidates(x)
+
+    def decided(graph: Any) -> torch.Tensor:
+        return torch.where(own, known, am_tensor(propagated_scores(graph, known, 3, DECIDING).argmax(1)))
+
+    first = decided(near.graph())
+    scaling = {"mean": x.mean(0), "scale": x.std(0)}
+    head = fit_logistic(x[own], known[own], classes=3, c=0.1, **scaling)
+    second = decided(near.graph(head.logits(x) + Squares.of(x).fit(first, 3).logits(x)))
+    third = decided(near.graph(fit_student(x, second, classes=3, seed=7, **scaling).logits(x)))
+    want = fit_student(x, third, classes=3, seed=7, **scaling).logits(x).softmax(1)
+    model = classifier("pseudo", whiten=None, folds=0, seed=7).fit(values, known.numpy())
+    np.testing.assert_allclose(model.predict_proba(values), want.numpy(), atol=1e-5)
 
 
 # --- calibration --------------------------------------------------------------------------------------
@@ -236,7 +245,7 @@ def encoder() -> Encoder:
 
 
 def finetune(**options: Any) -> Any:
-    settings = FinetuneSettings(images=1280, batch=32, policy="none", lr=5e-3)
+    settings = FinetuneSettings(images=2560, batch=32, policy="none", lr=5e-3)
     return classifier("finetune", encoder=encoder(), settings=settings, device="cpu", **options)
 
 

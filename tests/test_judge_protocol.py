@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from augmint.augment import POLICIES, policy
-from augmint.classify import Extra, FinetunedEncoder, neighbour_graph
+from augmint.classify import Extra, FinetunedEncoder, candidates, fit_logistic
 from augmint.classify.linear import Squares
 from augmint.config import JudgeSettings, Settings, resolve
 from augmint.data.table import Batch, ImageTable
@@ -215,7 +215,9 @@ def test_extra_features_do_not_weaken_the_penalty() -> None:
     features, labels = torch.randn(12, 5, generator=draws), torch.arange(12) % 3
     material = SimpleNamespace(hidden=features, settings=resolve(), mean=torch.zeros(5), scale=torch.ones(5))
     situation: Any = SimpleNamespace(material=material, rows=torch.arange(12), labels=labels, classes=3)
-    alone = arms._head(cast(Situation, situation), None)
+    alone = fit_logistic(
+        features, labels, classes=3, c=resolve().classify.logistic_c, mean=torch.zeros(5), scale=torch.ones(5)
+    )
     twice = arms._head(cast(Situation, situation), (features, labels))
     torch.testing.assert_close(alone.weight, twice.weight, atol=1e-3, rtol=1e-3)
 
@@ -240,7 +242,7 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
         settings=resolve(),
         mean=features.mean(0),
         scale=features.std(0),
-        graph=neighbour_graph(features),
+        near=candidates(features),
         squares=Squares.of(features),
     )
     split = protocol.Split("fold", 0, torch.arange(6), torch.arange(60, 90), 1)
@@ -263,9 +265,7 @@ def test_the_finetuned_arm_sees_its_own_labels_and_no_held_out_row() -> None:
     hidden = encoder.hidden(t)
     short = {"classify": {"finetune": {"images": 1280, "batch": 32, "policy": "none", "lr": 5e-3}}}
     pool = torch.arange(90)
-    material = Material(
-        t, pool, t, hidden, hidden, neighbour_graph(hidden), pool[:0], resolve(overrides=short), compute
-    )
+    material = Material(t, pool, t, hidden, hidden, candidates(hidden), pool[:0], resolve(overrides=short), compute)
     split = protocol.Split("fold", 0, torch.arange(6), torch.arange(60, 90), 1)
     with pytest.raises(UsageError, match="needs an encoder"):
         arms.find("encoder-finetune")(Situation(material, split))

@@ -18,10 +18,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from augmint.classify import LogisticHead
 from augmint.config import Settings, merge, resolve
 from augmint.data import decode
 from augmint.errors import InputError, UsageError
+from augmint.judge.arms import Head
 from augmint.judge.trials import load_model
 from augmint.mint import Wish
 from augmint.mint.folder import FORMATS
@@ -91,7 +91,7 @@ def _final_facts(folder: Path) -> dict[str, Any]:
 
 def _logits(folder: Path, images: Tensor, compute: Compute) -> Tensor:
     model = load_model(folder / "final" / "model.safetensors", compute)
-    if isinstance(model, LogisticHead):
+    if isinstance(model, Head):
         return model.logits(Encoder.load(folder / "final" / "encoder.safetensors", compute).hidden(images))
     return model.logits(images)
 

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from augmint import mint
-from augmint.classify import LogisticHead, graph_of
-from augmint.classify.graph import Graph
+from augmint.classify import Candidates
 from augmint.config import RepresentSettings
 from augmint.data import leaks
 from augmint.errors import UsageError
@@ -31,7 +30,7 @@ from augmint.mint import Wish
 from augmint.report import write as write_report
 from augmint.represent import Encoder, train_encoder
 from augmint.seeding import Draws, key
-from augmint.stages import GRAPH, Stages
+from augmint.stages import Stages
 from augmint.train import StageDir, checkpoint
 
 
@@ -53,7 +52,7 @@ class Pipeline(Stages):
             self.pool_table,
             self.hidden,
             self.features,
-            self._graph,
+            Candidates(*self.near, bridge=None if self.across is None else self.across.bridged),
             self.parts.val,
             self.settings,
             self.compute,
@@ -63,11 +62,6 @@ class Pipeline(Stages):
             self.feature_thresholds,
             self.encoder,
         )
-
-    @property
-    def _graph(self) -> Graph:
-        near = self.near[0][:, :GRAPH], self.near[1][:, :GRAPH]
-        return graph_of(*(near if self.across is None else self.across.bridged(*near)))
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
@@ -161,7 +155,7 @@ class Pipeline(Stages):
         folder = self.run_dir.folder / "final"
         model = trials.load_model(stage.folder / "model.safetensors", self.compute)
         model.save(folder / "model.safetensors")
-        if isinstance(model, LogisticHead):
+        if isinstance(model, arms.Head):
             self.encoder.save(folder / "encoder.safetensors")
         facts = {
             "schema": 1,

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augmint.classify.agreement import CANDIDATES
 from augmint.config import RepresentSettings, Settings
 from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
@@ -34,8 +35,6 @@ from augmint.represent.explain import explain
 from augmint.represent.watch import Watch, watcher
 from augmint.train import Compute, RunDir, StageDir, checkpoint
 from augmint.train.rundir import digest
-
-GRAPH = 10  # neighbours of each image along which labels are propagated
 
 
 class Stages:
@@ -114,7 +113,7 @@ class Stages:
         """The nearest others of every image of the pool by its features: distances and rows [P, k]. The longest of all
         searches, so graph and generators share it."""
         g = self.settings.generate
-        count = min(max(GRAPH, g.image.neighbours, g.feature.neighbours), len(self.features) - 1)
+        count = min(max(CANDIDATES, g.image.neighbours, g.feature.neighbours), len(self.features) - 1)
         return nearest(self.features, self.features, count, exclude_self=True)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The encoder itself fine-tuned for the labels, together with a linear head: labels first spread, then self-training.
+"""The encoder itself fine-tuned for the labels, together with a head: labels first spread, then self-training.
 
     model = fit_finetuned(encoder, head, table, hidden, known, settings, compute, seed=0)
     logits = model.logits(images)             # uint8 [N, C, H, W] → float32 [N, K]
@@ -23,6 +23,7 @@ from augmint.augment import policy
 from augmint.classify.logistic import LogisticHead
 from augmint.classify.scratch import rising_then_falling
 from augmint.classify.selftraining import Confidence, align, soft_cross_entropy, spread_out
+from augmint.classify.student import Student
 from augmint.config import FinetuneSettings
 from augmint.data.table import Batch, ImageTable
 from augmint.networks.average import Average
@@ -32,26 +33,26 @@ from augmint.train import Compute, Plan, checkpoint, fit
 from augmint.train.loop import Rows
 
 KIND = "finetuned"
+Head = LogisticHead | Student
 LABELLED = 4  # unlabelled images for each labelled one of a batch
 
 
 class Tuned(nn.Module):
-    """Images 0 … 1 [N, C, H, W] → logits [N, K]: backbone, unit length, standardised, linear."""
+    """Images 0 … 1 [N, C, H, W] → logits [N, K]: backbone, unit length, standardised, head."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, backbone: nn.Module, head: LogisticHead) -> None:
+    def __init__(self, backbone: nn.Module, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.register_buffer("mean", head.mean.clone())
         self.register_buffer("scale", head.scale.clone())
-        self.linear = nn.Linear(head.weight.shape[1], head.weight.shape[0])
-        self.linear.load_state_dict({"weight": head.weight, "bias": head.bias})
+        self.head = head.module()
 
     def forward(self, images: Tensor) -> Tensor:
         hidden = F.normalize(self.backbone(images).float(), dim=1)
-        return cast(Tensor, self.linear((hidden - self.mean) / self.scale))
+        return cast(Tensor, self.head((hidden - self.mean) / self.scale))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ class FinetunedEncoder:
     def logits(self, images: Tensor | ImageTable, batch: int = 1024) -> Tensor:
         """uint8 [N, C, H, W] (or a table) → float32 [N, K] on the CPU."""
         self.network.eval()
-        found = torch.empty(len(images), self.network.linear.out_features)
+        found = torch.empty(len(images), list(self.network.head.parameters())[-1].numel())
         for rows in torch.split(torch.arange(len(images)), batch) if len(images) else ():
             chunk = images.gather(rows) if isinstance(images, ImageTable) else images[rows]
             with self.compute.autocast():
@@ -88,14 +89,17 @@ class FinetunedEncoder:
         return FinetunedEncoder(form, compute.place(network).eval(), compute)
 
 
-def _head_of(weights: dict[str, Tensor]) -> LogisticHead:
-    return LogisticHead(*(weights[name] for name in ("linear.weight", "linear.bias", "mean", "scale")))
+def _head_of(weights: dict[str, Tensor]) -> Head:
+    layers, mean, scale = (v for k, v in weights.items() if k.startswith("head.")), weights["mean"], weights["scale"]
+    if "head.weight" in weights:
+        return LogisticHead(weights["head.weight"], weights["head.bias"], mean, scale)
+    return Student(mean, scale, *layers)
 
 
 def _optimiser(network: Tuned, settings: FinetuneSettings) -> torch.optim.Optimizer:
     """AdamW with rates of their own for encoder and head, no weight decay on norms and biases."""
     groups = []
-    for part, rate in ((network.backbone, settings.lr), (network.linear, settings.head_lr)):
+    for part, rate in ((network.backbone, settings.lr), (network.head, settings.head_lr)):
         for decays in (True, False):
             chosen = [p for p in part.parameters() if (p.ndim > 1) == decays]
             decay = settings.weight_decay if decays else 0.0
@@ -162,7 +166,7 @@ class SelfTraining:
 
 def fit_finetuned(
     encoder: Encoder,
-    head: LogisticHead,
+    head: Head,
     table: ImageTable,
     hidden: Tensor,
     known: Tensor,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
+from torch import Tensor, nn
 
 from augmint.train import checkpoint
 
@@ -32,6 +32,12 @@ class LogisticHead:
         """The head whose logits are the sums of both; they must standardise features in the same way."""
         assert torch.equal(self.mean, other.mean) and torch.equal(self.scale, other.scale)
         return LogisticHead(self.weight + other.weight, self.bias + other.bias, self.mean, self.scale)
+
+    def module(self) -> nn.Linear:
+        """The same as a module on standardised features, to be trained further."""
+        linear = nn.Linear(self.weight.shape[1], self.weight.shape[0])
+        linear.load_state_dict({"weight": self.weight, "bias": self.bias})
+        return linear
 
     def save(self, path: Path) -> None:
         """One safetensors file."""

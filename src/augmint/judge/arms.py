@@ -4,7 +4,7 @@
     model = find("scratch-cutmix@0.5")(situation)     # every augmentation policy is an arm, at any strength
 
 An arm gets a Situation and returns a classifier of images (ScratchClassifier, FinetunedEncoder) or of the encoder's
-features (LogisticHead). To add an arm, write a function here and name it in `judge.arms`.
+features (LogisticHead, Student). To add an arm, write a function here and name it in `judge.arms`.
 """
 
 import inspect
@@ -16,14 +16,15 @@ from functools import partial
 import torch
 
 from augmint.augment import POLICIES, Augment, policy
-from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, fit_finetuned, fit_logistic
+from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, Student, fit_finetuned, fit_logistic
 from augmint.data.table import Batch
 from augmint.errors import UsageError
 from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, smote_features
 from augmint.judge.situation import Situation
 from augmint.seeding import Draws
 
-Model = ScratchClassifier | FinetunedEncoder | LogisticHead
+Head = LogisticHead | Student  # of hidden vectors; the others of images
+Model = ScratchClassifier | FinetunedEncoder | Head
 Arm = Callable[[Situation], Model]
 MOST = 0.5  # of a batch that extra samples may have
 
@@ -118,23 +119,22 @@ def _name(stem: str, share: float | None) -> str:
 
 def encoder(situation: Situation) -> Model:
     """Logistic regression on the encoder's features of the labels."""
-    return _head(situation, None)
+    return situation.head
 
 
 def encoder_propagate(situation: Situation) -> Model:
-    """The head of the labels, its logits added to those of least squares from what propagation decides for the whole
-    pool: where labels are few the many decisions say more, where they are many the labels themselves."""
-    return _propagated_head(situation)
+    """A student of what propagation decides for the whole pool, on a graph whose neighbours agree."""
+    return situation.student
 
 
 def encoder_finetune(situation: Situation) -> Model:
-    """Encoder and head trained further: the head of `encoder-propagate` to begin with, then self-training."""
+    """Encoder and head trained further: the student of `encoder-propagate` to begin with, then self-training."""
     m = situation.material
     if m.encoder is None:
         raise UsageError("the arm encoder-finetune needs an encoder; train one with `augmint represent`")
     return fit_finetuned(
         m.encoder,
-        _propagated_head(situation),
+        situation.student,
         m.pool_table,
         m.hidden,
         situation.known,
@@ -143,10 +143,6 @@ def encoder_finetune(situation: Situation) -> Model:
         seed=situation.split.seed,
         allowed=situation.unlabelled,
     )
-
-
-def _propagated_head(situation: Situation) -> LogisticHead:
-    return _head(situation, None) + situation.material.squares.fit(situation.decisions, situation.classes)
 
 
 def encoder_gaussian(situation: Situation) -> Model:
@@ -187,28 +183,24 @@ def encoder_minted(situation: Situation) -> Model:
     return _head(situation, situation.minted_features)
 
 
-def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor] | None) -> LogisticHead:
+def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor]) -> LogisticHead:
     """Logistic head on the labelled features; a class's extra features together weigh as much as its labels, none more
     than one of them.
 
     All weights together are the number of labels whatever the arm: the penalty must not be weaker where there are
     extra features, or the contrast would measure that, too.
     """
-    m = situation.material
-    features, labels = m.hidden[situation.rows], situation.labels
-    weights = torch.ones(len(labels))
-    if extra is not None and len(extra[1]) > 0:
-        one_hot = torch.nn.functional.one_hot(labels, situation.classes).float()
-        soft = extra[1] if extra[1].ndim == 2 else torch.nn.functional.one_hot(extra[1], situation.classes).float()
-        share = (one_hot.sum(0) / soft.sum(0).clamp_min(1)).clamp_max(1)
-        features = torch.cat([features, extra[0]])
-        labels = torch.cat([one_hot, soft] if extra[1].ndim == 2 else [labels, extra[1]])
-        weights = torch.cat([weights, m.settings.classify.minted_weight * (soft @ share)])
-        weights = weights * (len(situation.labels) / weights.sum())
+    if len(extra[1]) == 0:
+        return situation.head
+    m, own = situation.material, situation.labels
+    one_hot = torch.nn.functional.one_hot(own, situation.classes).float()
+    soft = extra[1] if extra[1].ndim == 2 else torch.nn.functional.one_hot(extra[1], situation.classes).float()
+    share = (one_hot.sum(0) / soft.sum(0).clamp_min(1)).clamp_max(1)
+    weights = torch.cat([torch.ones(len(own)), m.settings.classify.minted_weight * (soft @ share)])
     return fit_logistic(
-        features,
-        labels,
-        weights,
+        torch.cat([m.hidden[situation.rows], extra[0]]),
+        torch.cat([one_hot, soft] if extra[1].ndim == 2 else [own, extra[1]]),
+        weights * (len(own) / weights.sum()),
         classes=situation.classes,
         c=m.settings.classify.logistic_c,
         mean=m.mean,

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from augmint.augment.corruptions import KINDS, STRENGTHS, corrupt
-from augmint.classify import LogisticHead
 from augmint.data.table import ImageTable
+from augmint.judge.arms import Head
 from augmint.judge.protocol import Split
 from augmint.judge.stored import is_kept, keep
 from augmint.judge.trials import Bench
@@ -79,8 +79,7 @@ def _score(bench: Bench, test: Tensor, trials: list[Trial], hidden: Callable[[Te
     def work(trial: Trial) -> None:
         model = bench.model(*trial)
         found = {
-            kind: model.logits(hard.hidden[kind] if isinstance(model, LogisticHead) else hard.images[kind])
-            for kind in KINDS
+            kind: model.logits(hard.hidden[kind] if isinstance(model, Head) else hard.images[kind]) for kind in KINDS
         }
         tensors = {kind: logits.float().view(STRENGTHS, len(rows), -1) for kind, logits in found.items()}
         keep(folder / bench.file(*trial), mark(trial), {**tensors, "rows": rows})

@@ -13,7 +13,18 @@ import torch
 from torch import Tensor
 
 from augmint.augment import Augment, policy
-from augmint.classify import Extra, ScratchClassifier, fit_scratch, surest
+from augmint.classify import (
+    Candidates,
+    Extra,
+    LogisticHead,
+    ScratchClassifier,
+    Student,
+    agreeing,
+    fit_logistic,
+    fit_scratch,
+    fit_student,
+    surest,
+)
 from augmint.classify.graph import DECIDING, Graph, propagate, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.config import Settings
@@ -30,14 +41,14 @@ from augmint.train import Compute
 @dataclass(frozen=True, eq=False)
 class Material:
     """What all splits share. `pool` are the rows of the table that may be learnt from; hidden [P, D], on which
-    classifiers are fitted, features [P, d], by which neighbours are found, and graph [P, P] are in the pool's order."""
+    classifiers are fitted, features [P, d], by which neighbours are found, and `near`, these, are in its order."""
 
     table: ImageTable
     pool: Tensor
     pool_table: ImageTable
     hidden: Tensor
     features: Tensor
-    graph: Graph
+    near: Candidates
     val: Tensor  # rows of the table
     settings: Settings
     compute: Compute
@@ -98,11 +109,41 @@ class Situation:
         return known
 
     @cached_property
+    def head(self) -> LogisticHead:
+        """Logistic regression on the hidden vectors of the labels."""
+        m = self.material
+        own, c = (m.hidden[self.rows], self.labels), m.settings.classify.logistic_c
+        return fit_logistic(*own, classes=self.classes, c=c, mean=m.mean, scale=m.scale)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Of the pool, between neighbours whose class classifiers taught by propagation agree on: first a linear one,
+        beside the head of the labels, then a student."""
+        m = self.material
+
+        def linear(decisions: Tensor) -> Tensor:
+            return (self.head + m.squares.fit(decisions, self.classes)).logits(m.hidden)
+
+        return agreeing(m.near, self._decide, (linear, lambda decisions: self._taught(decisions).logits(m.hidden)))
+
+    @cached_property
+    def student(self) -> Student:
+        """What propagation decides for the pool, as a function of hidden vectors."""
+        return self._taught(self.decisions)
+
+    def _taught(self, decisions: Tensor) -> Student:
+        m, seed = self.material, self.split.seed
+        return fit_student(m.hidden, decisions, classes=self.classes, seed=seed, mean=m.mean, scale=m.scale)
+
+    @cached_property
     def decisions(self) -> Tensor:
         """int64 [P]: the class of every row by propagation, with no assumption on how frequent classes are. Labelled
         rows keep theirs, held-out rows have none (-1)."""
+        return self._decide(self.graph)
+
+    def _decide(self, graph: Graph) -> Tensor:
         present = torch.unique(self.labels)  # a class without labels gets no rows
-        scores = propagated_scores(self.material.graph, self.known, self.classes, DECIDING)[:, present.numpy()]
+        scores = propagated_scores(graph, self.known, self.classes, DECIDING)[:, present.numpy()]
         decided = torch.where(self.unlabelled, present[torch.from_numpy(scores.argmax(1))], UNLABELLED)
         decided[self.rows] = self.labels
         return decided
@@ -124,7 +165,7 @@ class Situation:
     @cached_property
     def _propagated(self) -> Tensor:
         """float [P, classes]."""
-        return propagate(self.material.graph, self.known, self.classes)
+        return propagate(self.graph, self.known, self.classes)
 
     @property
     def unlabelled(self) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier
+from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, Student
 from augmint.judge import arms
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
@@ -59,8 +59,8 @@ COLUMNS = pa.schema(
 def load_model(path: Path, compute: Compute) -> arms.Model:
     """The classifier that an arm left behind."""
     kind = checkpoint.load(path)["kind"]
-    if kind == "logistic":
-        return LogisticHead.load(path)
+    if kind in ("logistic", "student"):
+        return (LogisticHead if kind == "logistic" else Student).load(path)
     return (FinetunedEncoder if kind == "finetuned" else ScratchClassifier).load(path, compute)
 
 
@@ -144,7 +144,7 @@ class Bench:
     def logits(self, split: Split, arm: str, rows: Tensor, hidden_of: Vectors, images_of: Images | None) -> Tensor:
         """Logits [n, K] of rows of the table by the trained model of this trial."""
         model = self.model(split, arm)
-        if isinstance(model, LogisticHead):
+        if isinstance(model, arms.Head):
             return model.logits(hidden_of(rows))
         return model.logits(self.material.table.take(rows) if images_of is None else images_of(rows))
 

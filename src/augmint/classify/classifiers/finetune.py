@@ -58,7 +58,7 @@ class Finetune(ImageClassifier):
         )
         self._model = fit_finetuned(
             encoder,
-            start._head,
+            start._student,
             table,
             hidden[: task.real],
             codes,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from augmint.classify.base import Array, Extra, FewLabels, FitError, Task
-from augmint.classify.graph import graph_of, neighbour_weights, propagated_scores
+from augmint.classify.graph import Graph, graph_of, neighbour_weights, propagated_scores
 from augmint.classify.volume import estimated_prior, poisson_mbo, volume_offsets
 from augmint.measure.knn import nearest
 
@@ -60,12 +60,15 @@ class Propagate(FewLabels):
         self._nodes, self.prior_ = self._spread(task)
 
     def _spread(self, task: Task) -> tuple[Tensor, Array | None]:
-        """Scores float64 [N, K] of all rows, and the prior that they keep to."""
-        scores = propagated_scores(self._graph, task.codes, task.classes, self.damping, task.weights)
+        return self.spread(self._graph, task)
+
+    def spread(self, graph: Graph, task: Task) -> tuple[Tensor, Array | None]:
+        """Scores float64 [N, K] of all rows of a graph, and the prior that they keep to."""
+        scores = propagated_scores(graph, task.codes, task.classes, self.damping, task.weights)
         prior = self._frequencies(task, scores)
         if prior is not None and task.classes > 1:
             if self.steps:
-                scores = poisson_mbo(self._graph, task.codes, prior, scores, weights=task.weights, steps=self.steps)
+                scores = poisson_mbo(graph, task.codes, prior, scores, weights=task.weights, steps=self.steps)
                 scores = scores / max(scores.std(), 1e-12)
             else:
                 scores = scores + volume_offsets(scores, prior)

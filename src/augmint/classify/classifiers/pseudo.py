@@ -1,29 +1,28 @@
-"""A linear head on pseudo-labels of all rows: propagation decides for each, least squares learns from the decisions;
-added are the logits of a logistic head on the labels themselves.
+"""A small network on pseudo-labels of all rows: propagation decides for each, once on the graph of nearest neighbours,
+then on graphs whose neighbours agree (classify/agreement.py); the network learns from the last decisions.
 
     model = classifier("pseudo").fit(hidden, y)      # plain hidden vectors; y: -1 = unlabelled
-    model.predict_proba(new)                         # a matrix product, no neighbours
+    model.predict_proba(new)                         # two matrix products, no neighbours
 
-As `propagate` it learns from unlabelled rows; as `logistic` it is small and fast once fitted. With few labels the many
-decisions say more, with many the labels themselves.
+As `propagate` it learns from unlabelled rows; as `logistic` it is small and fast once fitted. The arm
+`encoder-propagate` does the same.
 """
-
-from dataclasses import replace
 
 from torch import Tensor
 
+from augmint.classify.agreement import EDGES, agreeing, candidates
 from augmint.classify.base import FewLabels, Task
 from augmint.classify.classifiers.logistic import weighted_head
 from augmint.classify.classifiers.propagate import Prior, Propagate
-from augmint.classify.graph import DECIDING
+from augmint.classify.graph import DECIDING, Graph
 from augmint.classify.linear import Squares
-from augmint.classify.logistic import LogisticHead
+from augmint.classify.student import Student, fit_student
 from augmint.represent.whitening import Whitening
 
 
 class Pseudo(FewLabels):
-    """penalty  of the least squares (ridge), in units of the variance of the features
-    c        of the logistic head (see `logistic`)
+    """penalty  of the least squares (ridge) that is taught first, in units of the variance of the features
+    c        of the logistic head beside it (see `logistic`)
     k, damping, prior  of the propagation (see `propagate`), on features whitened with `whiten` (None: as they are)
     folds    of the cross-validation that calibrates
 
@@ -34,11 +33,12 @@ class Pseudo(FewLabels):
         self,
         penalty: float = 0.1,
         c: float = 0.1,
-        k: int = 10,
+        k: int = EDGES,
         damping: float = DECIDING,
         prior: Prior = None,
         whiten: float | None = 0.1,
         folds: int = 3,
+        seed: int = 0,
     ) -> None:
         self.penalty = penalty
         self.c = c
@@ -47,26 +47,36 @@ class Pseudo(FewLabels):
         self.prior = prior
         self.whiten = whiten
         self.folds = folds
+        self.seed = seed
 
     def _learn(self, task: Task) -> None:
         real = task.x[: task.real]
         features = task.x if self.whiten is None else Whitening.fit(real, self.whiten)(task.x)
-        self._propagation = Propagate(self.k, self.damping, self.prior, folds=0)
-        self._propagation._learn(replace(task, x=features))
+        self._near = candidates(features, self.k)
         self._squares = Squares.of(real, self.penalty)
-        self._head = self._taught(task, self._propagation._nodes)
+        self._student = self._taught(task)
 
-    def _taught(self, task: Task, scores: Tensor) -> LogisticHead:
-        decisions = scores[: task.real].argmax(1)
-        decisions[task.own] = task.codes[task.own]
-        return weighted_head(task, self.c) + self._squares.fit(decisions, task.classes)
+    def _taught(self, task: Task) -> Student:
+        head, propagation = weighted_head(task, self.c), Propagate(self.k, self.damping, self.prior)
+
+        def decide(graph: Graph) -> Tensor:
+            decisions = propagation.spread(graph, task)[0].argmax(1)[: task.real]
+            decisions[task.own] = task.codes[task.own]
+            return decisions
+
+        def linear(decisions: Tensor) -> Tensor:
+            return (head + self._squares.fit(decisions, task.classes)).logits(task.x)
+
+        def student(decisions: Tensor) -> Student:
+            return fit_student(task.x[: task.real], decisions, classes=task.classes, seed=self.seed)
+
+        return student(decide(agreeing(self._near, decide, (linear, lambda found: student(found).logits(task.x)))))
 
     def _held_out(self, task: Task, rows: Tensor) -> Tensor:
-        rest = task.without(rows)
-        return self._taught(rest, self._propagation._spread(rest)[0]).logits(task.x[rows])
+        return self._taught(task.without(rows)).logits(task.x[rows])
 
     def _scores(self, x: Tensor) -> Tensor:
-        return self._head.logits(x)
+        return self._student.logits(x)
 
 
 build = Pseudo

@@ -1,0 +1,102 @@
+"""A small network on features, taught by decisions about many rows: what a graph knows, for rows that are not in it.
+
+    student = fit_student(features, decisions, classes=10, seed=0)     # int64 [N], -1: says nothing
+    logits = student.logits(new)
+
+A linear head cannot follow the graph where classes are not linearly apart, and neighbours would need all rows at hand;
+this is a few hundred steps and two matrices. Rows are mixed in pairs, their targets too (mixup: Zhang et al., ICLR
+2018), so that single mistakes are not learnt.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augmint.classify.scratch import rising_then_falling
+from augmint.seeding import torch_generator
+from augmint.train import checkpoint
+
+WIDTH, STEPS, BATCH, RATE = 256, 500, 256, 3e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Student:
+    """Logits of standardised features by one hidden layer: mean and scale [D], weights [H, D] and [K, H], biases
+    [H] and [K]."""
+
+    mean: Tensor
+    scale: Tensor
+    inner: Tensor
+    inner_bias: Tensor
+    outer: Tensor
+    outer_bias: Tensor
+
+    def logits(self, features: Tensor) -> Tensor:
+        """float32 [N, D] → float32 [N, K]."""
+        x = (features - self.mean) / self.scale
+        return F.linear(F.linear(x, self.inner, self.inner_bias).relu_(), self.outer, self.outer_bias)
+
+    def module(self) -> nn.Sequential:
+        """The same as a module on standardised features, to be trained further."""
+        layers = _layers(self.inner.shape[1], self.inner.shape[0], self.outer.shape[0])
+        weights = self.inner, self.inner_bias, self.outer, self.outer_bias
+        layers.load_state_dict(dict(zip(layers.state_dict(), weights, strict=True)))
+        return layers
+
+    def save(self, path: Path) -> None:
+        """One safetensors file."""
+        checkpoint.save(path, {"kind": "student", **vars(self)})
+
+    @staticmethod
+    def load(path: Path) -> "Student":
+        """What `save` wrote."""
+        state = checkpoint.load(path)
+        return Student(*(state[name] for name in Student.__dataclass_fields__))
+
+
+def _layers(features: int, width: int, classes: int, lots: torch.Generator | None = None) -> nn.Sequential:
+    """Weights as PyTorch draws them, but by `lots`; biases zero."""
+    inner, outer = nn.Linear(features, width), nn.Linear(width, classes)
+    for layer in (inner, outer):
+        nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=lots)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(inner, nn.ReLU(), outer)
+
+
+def _batches(features: Tensor, targets: Tensor, lots: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """STEPS batches of mixed rows and targets; of each pair the first has the larger part."""
+    for _ in range(STEPS):
+        rows, others = torch.randint(len(features), (2, BATCH), generator=lots)
+        part = torch.rand(BATCH, 1, generator=lots) / 2
+        yield features[rows].lerp(features[others], part), targets[rows].lerp(targets[others], part)
+
+
+def fit_student(
+    features: Tensor,
+    decisions: Tensor,
+    *,
+    classes: int,
+    seed: int,
+    mean: Tensor | None = None,
+    scale: Tensor | None = None,
+) -> Student:
+    """Train on the decided rows of features float32 [N, D]; decisions int64 [N], -1: none. `mean` and `scale` [D]
+    standardise, default: those of the features."""
+    mean = features.mean(0) if mean is None else mean
+    scale = features.std(0).clamp_min(1e-6) if scale is None else scale
+    decided = torch.nonzero(decisions >= 0)[:, 0]
+    x, targets = features[decided], F.one_hot(decisions[decided], classes).float()
+    lots = torch_generator(seed, "student")
+    layers = _layers(features.shape[1], WIDTH, classes, lots)
+    optimiser = torch.optim.AdamW(layers.parameters(), lr=RATE, weight_decay=1e-3, fused=True)
+    for step, (rows, mixed) in enumerate(_batches(x, targets, lots)):
+        optimiser.param_groups[0]["lr"] = RATE * rising_then_falling(step / STEPS)
+        loss = F.cross_entropy(layers((rows - mean) / scale), mixed)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return Student(mean, scale, *(values.detach() for values in layers.parameters()))
