@@ -130,6 +130,8 @@ class Bench:
             damped = self.spread(y, False, damping=DECIDING)
             found["propagate, damped"] = self.graphs.judged(False, damped, 10)
             found["linear on propagate, damped"] = self.linear(damped.argmax(1))[:JUDGED]
+            student = classifier("pseudo", folds=0).fit(self.hidden[JUDGED:].numpy(), y)
+            found["student of graphs that agree"] = np.log(student.predict_proba(self.hidden[:JUDGED].numpy()) + 1e-12)
         return found
 
     def variations(self, y: Array) -> dict[str, Array]:

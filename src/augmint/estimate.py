@@ -15,7 +15,8 @@ from rich.table import Table
 
 from augmint.augment import policy
 from augmint.augment.corruptions import KINDS, STRENGTHS
-from augmint.classify import fit_finetuned, fit_scratch
+from augmint.classify import candidates, fit_finetuned, fit_scratch, fit_student
+from augmint.classify.graph import DECIDING, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.config import Settings
 from augmint.data import load
@@ -167,7 +168,7 @@ def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
     return lines
 
 
-def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int) -> Line:
+def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int, images: int) -> Line:
     """Trials run one a core, with one thread each (see judge.workers), so that is how they are timed."""
     arms = [a for a in s.judge.arms if a.startswith("scratch")]
     rows = torch.arange(min(100, len(sample)))
@@ -184,11 +185,29 @@ def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int) -> L
     try:
         each = per_image(train, s.classify.batch) * s.classify.images * len(arms)
         each += per_image(_finetuning(s, sample, compute), f.batch) * f.images if tuned else 0.0
+        each += _propagation(s, sample, compute, images) if any(_uses_graph(name) for name in s.judge.arms) else 0.0
     finally:
         torch.set_num_threads(threads)
     workers = min(cores(), splits) if compute.device.type == "cpu" else 1
     what = f"{len(s.judge.arms) * splits} trials, {len(arms) * splits} of them networks from scratch"
     return Line("trials", what + ", fine-tuned encoders too" * tuned, each * splits / workers)
+
+
+def _uses_graph(arm: str) -> bool:
+    """Whether it learns from propagated labels, or from children of images that have them."""
+    return arm.startswith(("scratch-pseudo", "scratch-minted", "scratch-both", "encoder-propagate", "encoder-finetune"))
+
+
+def _propagation(s: Settings, sample: ImageTable, compute: Compute, images: int) -> float:
+    """Seconds of three graphs of so many images, and of two students taught by them (judge/situation.py)."""
+    hidden = _untrained(s, sample, compute).hidden(sample)
+    near, known = candidates(hidden), torch.full((len(sample),), -1)
+    known[: min(100, len(sample) // 2)] = torch.arange(min(100, len(sample) // 2)) % 2
+    start = time.perf_counter()
+    propagated_scores(near.graph(hidden[:, :2]), known, 2, DECIDING)
+    spread = time.perf_counter() - start
+    fit_student(hidden, known, classes=2, seed=0)
+    return 3 * spread * images / len(sample) + 2 * (time.perf_counter() - start - spread)
 
 
 def _finetuning(s: Settings, sample: ImageTable, compute: Compute) -> Callable[[int], object]:
@@ -225,7 +244,7 @@ def estimate(settings: Settings, folder: Path) -> Estimate:
         learning[0],
         _look(settings, sample, compute, len(where.pool)),
         *learning[1:],
-        _trials(settings, sample, compute, len(splits) + 1),
+        _trials(settings, sample, compute, len(splits) + 1, len(where.pool)),
         _judge(settings, sample, compute, splits, len(where.val)),
     ]
     channels, height, width = table.shape

@@ -6,7 +6,7 @@ situation.minted          # their children, judged
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -32,6 +32,7 @@ from augmint.data.table import UNLABELLED, ImageTable
 from augmint.errors import UsageError
 from augmint.generate.feature import FeatureGenerator
 from augmint.generate.image import ImageGenerator
+from augmint.judge.ledger import Ledger, shared
 from augmint.judge.protocol import Split, places
 from augmint.mint import FeatureThresholds, Minted, Thresholds, mint_features, mint_images
 from augmint.represent import Encoder
@@ -86,6 +87,7 @@ class Situation:
     material: Material
     split: Split
     curve: Callable[[str, int, ScratchClassifier], None] | None = None
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def classes(self) -> int:
@@ -108,14 +110,14 @@ class Situation:
         known[self.rows] = self.labels
         return known
 
-    @cached_property
+    @shared
     def head(self) -> LogisticHead:
         """Logistic regression on the hidden vectors of the labels."""
         m = self.material
         own, c = (m.hidden[self.rows], self.labels), m.settings.classify.logistic_c
         return fit_logistic(*own, classes=self.classes, c=c, mean=m.mean, scale=m.scale)
 
-    @cached_property
+    @shared
     def graph(self) -> Graph:
         """Of the pool, between neighbours whose class classifiers taught by propagation agree on: first a linear one,
         beside the head of the labels, then a student."""
@@ -126,7 +128,7 @@ class Situation:
 
         return agreeing(m.near, self._decide, (linear, lambda decisions: self._taught(decisions).logits(m.hidden)))
 
-    @cached_property
+    @shared
     def student(self) -> Student:
         """What propagation decides for the pool, as a function of hidden vectors."""
         return self._taught(self.decisions)
@@ -135,7 +137,7 @@ class Situation:
         m, seed = self.material, self.split.seed
         return fit_student(m.hidden, decisions, classes=self.classes, seed=seed, mean=m.mean, scale=m.scale)
 
-    @cached_property
+    @shared
     def decisions(self) -> Tensor:
         """int64 [P]: the class of every row by propagation, with no assumption on how frequent classes are. Labelled
         rows keep theirs, held-out rows have none (-1)."""
@@ -148,12 +150,12 @@ class Situation:
         decided[self.rows] = self.labels
         return decided
 
-    @cached_property
+    @shared
     def pseudo(self) -> tuple[Tensor, Tensor]:
         """The surest unlabelled rows of each class, of the source, with propagated labels; held-out rows stay out."""
         return self._surest(self.unlabelled & ~self.material.pool_table.of_target)
 
-    @cached_property
+    @shared
     def pseudo_learnt(self) -> tuple[Tensor, Tensor]:
         """The same to learn from: with a target its images, as these look as those that the classifier has to tell."""
         target = self.material.pool_table.of_target
@@ -162,7 +164,7 @@ class Situation:
     def _surest(self, allowed: Tensor) -> tuple[Tensor, Tensor]:
         return surest(self._propagated, allowed, self.material.settings.mint.parents_per_class)
 
-    @cached_property
+    @shared
     def _propagated(self) -> Tensor:
         """float [P, classes]."""
         return propagate(self.graph, self.known, self.classes)
@@ -187,7 +189,7 @@ class Situation:
         """What all samples of an arm with extra ones undergo: the same for pseudo-labelled and minted."""
         return policy(self.material.settings.classify.extra_policy)
 
-    @cached_property
+    @shared
     def judge(self) -> ScratchClassifier:
         """The independent classifier that minted images must convince: pixels only, weights of its own."""
         return self.fit("scratch-pseudo", self.extra_policy, self.pseudo_extra)
@@ -197,7 +199,7 @@ class Situation:
         rows, labels = self.pseudo_learnt
         return self._extra(self.material.pool_table.gather(rows), labels)
 
-    @cached_property
+    @shared
     def minted(self) -> Minted:
         """Children of the parents, all of them, each judged."""
         m = self.material
@@ -217,7 +219,7 @@ class Situation:
         kept = self.minted.accepted()
         return self._extra(kept.gather(torch.arange(len(kept))), kept.labels)
 
-    @cached_property
+    @shared
     def minted_features(self) -> tuple[Tensor, Tensor]:
         """Minted features [M, D] and labels [M] of children of the labelled rows."""
         m = self.material

@@ -9,8 +9,8 @@ table, interval and curve can be computed again without a model.
 """
 
 import math
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,14 @@ class Bench:
         situation = Situation(self.material, split, self._curve(split))
         pseudo = self.stage(split, "scratch-pseudo")
         if pseudo.done:  # an earlier part of this run trained it: minting judges with the same one
-            situation.judge = ScratchClassifier.load(pseudo.folder / "model.safetensors", self.material.compute)
+            judge = ScratchClassifier.load(pseudo.folder / "model.safetensors", self.material.compute)
+            situation.ledger.give("judge", judge, pseudo.facts()["seconds"])
         for name in names:
             stage = self.stage(split, name)
             if not stage.done:
-                start = time.monotonic()
-                model = arms.find(name)(situation)
+                model, seconds = situation.ledger.charged(partial(arms.find(name), situation))
                 model.save(stage.folder / "model.safetensors")
-                stage.finish(time.monotonic() - start, arm=name, split=split.name)
+                stage.finish(seconds, arm=name, split=split.name)
 
     def _curve(self, split: Split) -> Callable[[str, int, ScratchClassifier], None] | None:
         val = self.material.val

@@ -1,0 +1,78 @@
+"""What arms cost when they share work."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from augmint.judge import ledger
+from augmint.judge.ledger import Ledger, shared
+
+
+@dataclass(eq=False)
+class Shop:
+    """Its clock moves by what each piece of work says it takes."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    calls: list[str] = field(default_factory=list)
+
+    @shared
+    def wood(self) -> str:
+        """Comes first."""
+        return self.made("wood", 5)
+
+    @shared
+    def board(self) -> str:
+        return self.made(f"board of {self.wood}", 7)
+
+    @shared
+    def table(self) -> str:
+        return self.made(f"table of {self.board} and {self.wood}", 11)
+
+    def made(self, what: str, seconds: int) -> str:
+        self.calls.append(what)
+        Clock.now += seconds
+        return what
+
+
+class Clock:
+    now = 0
+
+    @staticmethod
+    def monotonic() -> float:
+        return Clock.now
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setattr(ledger, "time", Clock)
+    return Shop()
+
+
+def test_every_arm_pays_for_all_that_it_uses_once(shop: Shop) -> None:
+    assert shop.ledger.charged(lambda: shop.made("saw", 1)) == ("saw", 1)
+    assert shop.ledger.charged(lambda: shop.board) == ("board of wood", 12)
+    assert shop.ledger.charged(lambda: shop.table)[1] == 23  # wood is in it twice and paid once
+    assert shop.ledger.charged(lambda: shop.made(shop.wood, 2)) == ("wood", 7)
+    assert shop.ledger.charged(lambda: (shop.wood, shop.table))[1] == 23
+    assert [call.split()[0] for call in shop.calls] == ["saw", "wood", "board", "table", "wood"]
+
+
+def test_the_order_of_arms_changes_no_cost(shop: Shop) -> None:
+    arms = {"wood": lambda: shop.wood, "table": lambda: shop.table, "board": lambda: shop.board}
+    costs = {name: shop.ledger.charged(arms[name])[1] for name in ("table", "board", "wood")}
+    assert costs == {"wood": 5, "board": 12, "table": 23}
+
+
+def test_a_part_may_come_from_elsewhere(shop: Shop) -> None:
+    shop.wood = "drift wood"
+    assert shop.ledger.charged(lambda: shop.board) == ("board of drift wood", 7)
+    other = Shop()
+    other.ledger.give("board", "an old board", 100)
+    assert other.ledger.charged(lambda: other.table)[1] == 116 and other.calls[0] == "wood"
+
+
+def test_work_that_fails_is_not_kept(shop: Shop) -> None:
+    with pytest.raises(ZeroDivisionError):
+        shop.ledger.charged(lambda: (shop.wood, 1 / 0))
+    assert shop.ledger.charged(lambda: shop.board) == ("board of wood", 12)
+    assert Shop.wood.__doc__ == "Comes first."
