@@ -254,6 +254,30 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
     assert float((head.logits(features).argmax(1) == classes).float().mean()) > 0.95
 
 
+@pytest.mark.parametrize(
+    ("prior", "shares"),
+    [("uniform", (1, 1, 1)), ("labels", (1, 2, 3)), ((1, 2, 1), (1, 2, 1)), ((9, 1, 9), (9, 9)), ("none", None)],
+)
+def test_propagation_keeps_to_the_frequencies_that_it_is_told(prior: Any, shares: tuple[int, ...] | None) -> None:
+    """One cloud, so that nothing but the prior says how many rows a class has; the last but one lacks a class."""
+    features = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
+    rows = torch.arange(6) if shares is None or len(shares) == 3 else torch.tensor([0, 3, 4, 5])
+    labels = torch.tensor([0, 1, 1, 2, 2, 2] + 594 * [0])
+    pool, scaling = torch.arange(600), {"mean": features.mean(0), "scale": features.std(0)}
+    material: Any = SimpleNamespace(
+        table=SimpleNamespace(labels=labels, classes=("a", "b", "c")), pool=pool, place=pool, hidden=features,
+        settings=resolve(overrides={"classify": {"prior": prior}}), near=candidates(features),
+        squares=Squares.of(features), **scaling,
+    )  # fmt: skip
+    situation = Situation(material, protocol.Split("draw", 0, rows, pool[:0], 1))
+    counts = torch.bincount(situation.decisions, minlength=3)
+    if shares is None:
+        assert int(counts.max()) > 1.3 * int(counts.min())
+        return
+    wanted = torch.tensor(shares).double() / sum(shares) * 600
+    torch.testing.assert_close(counts[counts > 0].double(), wanted, atol=30, rtol=0)
+
+
 def test_the_finetuned_arm_sees_its_own_labels_and_no_held_out_row() -> None:
     """Its network starts from the head of `encoder-propagate` and is stored as one file of its own kind."""
     form = Form("cnn", (1, 8, 8), 8, "auto", 0, 8, 2)

@@ -192,6 +192,9 @@ class FinetuneSettings(Strict):
     alignment: Fraction = 0.5  # power of the distribution alignment; 0: none
 
 
+Prior = Literal["none", "uniform", "labels", "estimated"] | tuple[Annotated[float, Field(gt=0)], ...]
+
+
 class ClassifySettings(Strict):
     """Few labels (+ minted) → classifier."""
 
@@ -206,6 +209,7 @@ class ClassifySettings(Strict):
     minted_weight: NonNegative = 1.0
     fade: Fraction = 0.8  # from here on the minted share falls to zero at the end
     logistic_c: float = Field(0.1, gt=0)
+    prior: Prior = "none"  # how frequent classes are among all images: a number for each, in order, if they are known
     finetune: FinetuneSettings = FinetuneSettings()
 
 

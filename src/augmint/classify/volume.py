@@ -7,6 +7,8 @@ With few labels a graph gives some classes far too much. To know how frequent th
 Thorpe & Slepčev, ICML 2020, section 3).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import sparse
 from scipy.optimize import minimize
@@ -76,6 +78,16 @@ def poisson_mbo(
         if (scores.argmax(1) == before).all():
             break
     return np.asarray(scores)
+
+
+def frequencies(prior: str | Sequence[float], scores: Array, counts: Array) -> Array:
+    """Class frequencies [K] by name: "uniform"; "labels", as among the labelled rows (counts [K]); "estimated"; or
+    numbers, in any unit."""
+    if prior == "estimated":
+        return estimated_prior(scores)
+    named = {"uniform": np.ones(len(counts)), "labels": counts}
+    given = named[prior] if isinstance(prior, str) else np.asarray(prior, np.float64)
+    return np.asarray(given / given.sum())
 
 
 def estimated_prior(scores: Array) -> Array:

@@ -27,6 +27,7 @@ from augmint.classify import (
 )
 from augmint.classify.graph import DECIDING, Graph, propagate, propagated_scores
 from augmint.classify.linear import Squares
+from augmint.classify.volume import frequencies, volume_offsets
 from augmint.config import Settings
 from augmint.data.table import UNLABELLED, ImageTable
 from augmint.errors import UsageError
@@ -139,13 +140,18 @@ class Situation:
 
     @shared
     def decisions(self) -> Tensor:
-        """int64 [P]: the class of every row by propagation, with no assumption on how frequent classes are. Labelled
-        rows keep theirs, held-out rows have none (-1)."""
+        """int64 [P]: the class of every row by propagation, with no assumption on how frequent classes are unless
+        `classify.prior` makes one. Labelled rows keep theirs, held-out rows have none (-1)."""
         return self._decide(self.graph)
 
     def _decide(self, graph: Graph) -> Tensor:
         present = torch.unique(self.labels)  # a class without labels gets no rows
         scores = propagated_scores(graph, self.known, self.classes, DECIDING)[:, present.numpy()]
+        prior = self.material.settings.classify.prior
+        if prior != "none" and len(present) > 1:
+            counts = torch.bincount(self.labels)[present].double().numpy()
+            given = prior if isinstance(prior, str) else [prior[k] for k in present.tolist()]
+            scores = scores + volume_offsets(scores, frequencies(given, scores, counts))
         decided = torch.where(self.unlabelled, present[torch.from_numpy(scores.argmax(1))], UNLABELLED)
         decided[self.rows] = self.labels
         return decided

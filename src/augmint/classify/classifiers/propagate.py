@@ -17,7 +17,7 @@ from torch import Tensor
 
 from augmint.classify.base import Array, Extra, FewLabels, FitError, Task
 from augmint.classify.graph import Graph, graph_of, neighbour_weights, propagated_scores
-from augmint.classify.volume import estimated_prior, poisson_mbo, volume_offsets
+from augmint.classify.volume import frequencies, poisson_mbo, volume_offsets
 from augmint.measure.knn import nearest
 
 Prior = Literal["uniform", "labels", "estimated"] | Sequence[float] | None
@@ -76,19 +76,16 @@ class Propagate(FewLabels):
 
     def _frequencies(self, task: Task, scores: Array) -> Array | None:
         """Class frequencies [K] that sum to 1, as `prior` asks for. FitError if it fits nothing."""
-        uniform = np.full(task.classes, 1 / task.classes)
         counts = torch.bincount(task.codes[task.own], minlength=task.classes).double().numpy()
         if self.prior is None:
             return None
         if not isinstance(self.prior, str):
             given = np.asarray(self.prior, np.float64)
-        elif self.prior == "estimated":
-            given = estimated_prior(scores)
-        elif self.prior in ("uniform", "labels"):
-            given = uniform if self.prior == "uniform" else counts
+        elif self.prior in ("uniform", "labels", "estimated"):
+            given = frequencies(self.prior, scores, counts)
         else:
             raise FitError(f"there is no prior {self.prior!r}; choose uniform, labels, estimated or give numbers")
-        if given.shape != uniform.shape or not (given > 0).all():
+        if given.shape != counts.shape or not (given > 0).all():
             raise FitError(f"prior must be a positive number for each of the {task.classes} classes, not {self.prior}")
         return np.asarray(given / given.sum())
 
