@@ -28,8 +28,6 @@ from augmint.report.limits import limits
 from augmint.report.worth import worth
 
 SCHEMA = 1
-# whose classifier judges the minted images: part of their cost
-JUDGES = {"scratch-minted": "scratch-pseudo", "scratch-both": "scratch-pseudo"}
 Facts = dict[str, Any]
 
 
@@ -134,8 +132,7 @@ def _arms(evidence: Evidence, stages: list[Facts]) -> list[Facts]:
     rows, arms = [], by_arm(evidence.counted)
     for arm, trials in arms.items():
         shared = [s for s in needs(arm) if s in seconds]
-        own = [*trials, *arms.get(JUDGES.get(arm.partition("@")[0], ""), [])]
-        once, before = sum(t["seconds"] for t in own) / len(trials), sum(seconds[s] for s in shared)
+        once, before = sum(t["seconds"] for t in trials) / len(trials), sum(seconds[s] for s in shared)
         worst = min(trials, key=lambda t: t["accuracy"])
         rows.append(
             {
