@@ -13,6 +13,7 @@ from scipy import optimize
 from sklearn.metrics import confusion_matrix
 
 from augmint.measure.calibration import best_temperature, expected_calibration_error
+from augmint.report import figures
 from augmint.report.evidence import Evidence
 from augmint.report.facts import collect
 from augmint.report.mistakes import calibration, confusion
@@ -108,3 +109,13 @@ def test_a_run_without_manifest_has_neither(run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "bare"))
     (folder / "manifest.parquet").unlink()
     assert confusion(Evidence(folder)) == {"arms": {}, "pairs": {}} and calibration(Evidence(folder)) == {}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seconds", [(1000.0, 1001.0), (1000.0, 1000.0), (6.0, 9000.0), (0.0, 3.0)])
+def test_the_picture_of_costs_has_room_however_near_the_arms_are(seconds: tuple[float, float]) -> None:
+    arms = [{"arm": f"encoder-{i}", "family": "encoder", "mean": 0.7 + i / 10, "std": 0.02, "total_seconds": s}
+            for i, s in enumerate(seconds)]  # fmt: skip
+    picture = figures.cost({"arms": arms})
+    assert "encoder-0" in picture and "encoder-1" in picture
+    assert "mathdefault" not in picture

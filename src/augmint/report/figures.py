@@ -15,7 +15,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Facts = dict[str, Any]
 
@@ -85,17 +85,18 @@ def cost(facts: Facts) -> str:
     if len(arms) < 2:
         return ""
     best = front(arms)
+    minutes = {a["arm"]: max(a["total_seconds"], 0.01) / 60 for a in arms}  # there is no logarithm of 0
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _grid(1, 1, 9.6, 3.6)
-        minutes, reached = ([a[key] * scale for a in best] for key, scale in (("total_seconds", 1 / 60), ("mean", 100)))
-        axes.step(minutes, reached, where="post", color="#888888", alpha=0.6, lw=1)
+        steps = [minutes[a["arm"]] for a in best], [100 * a["mean"] for a in best]
+        axes.step(*steps, where="post", color="#888888", alpha=0.6, lw=1)
         span = 100 * (max(a["mean"] for a in arms) - min(a["mean"] for a in arms)) or 1.0
         taken: list[tuple[float, float]] = []  # where names stand
         for arm in sorted(arms, key=lambda a: a["mean"]):
-            x, y, spread = arm["total_seconds"] / 60, 100 * arm["mean"], 100 * (arm["std"] or 0.0)
+            x, y, spread = minutes[arm["arm"]], 100 * arm["mean"], 100 * (arm["std"] or 0.0)
             colour = CYCLE[0] if arm["family"] == "scratch" else CYCLE[4]
             axes.errorbar([x], [y], [spread], fmt="o" if arm in best else "s", color=colour, ms=5, lw=1)
-            beside = [(a, b) for a, b in taken if 1 / 3 < (a + 1e-9) / (x + 1e-9) < 3]
+            beside = [(a, b) for a, b in taken if 1 / 3 < a / x < 3]
             at = max([y, *(b + 0.075 * span for _, b in beside)])  # names one above the other
             taken.append((x, at))
             right = max([x, *(a for a, _ in beside)]) * 1.2
@@ -103,8 +104,11 @@ def cost(facts: Facts) -> str:
                 arm["arm"], (x, y), (right, at), fontsize=8, va="bottom", arrowprops={"arrowstyle": "-", "lw": 0.4}
             )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.margins(x=0.25)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        least, most = min(minutes.values()), max(minutes.values())
+        axes.set_xlim(least / 1.3, most * max(3.0, (most / least) ** 0.3))  # room for the names
         axes.set_xlabel("minutes for one classifier, with all that it builds on")
         axes.set_ylabel("accuracy (%)")
     return _svg(figure, "Accuracy of the arms over the time they cost")
