@@ -142,7 +142,7 @@ def play(here: Room, settings: ImageGeneratorSettings, seed: int, compute: Compu
         metrics = trainer.step(rows, draws, progress)
         if draws.step % 10 == 0:
             for name in norms.keys() & metrics.keys():
-                norms[name].append(float(metrics[name]))
+                norms[name].append(float(f"{float(metrics[name]):.3g}"))  # for a file of readable size
         if (draws.step + 1) % every == 0:
             curve.append([(draws.step + 1) * settings.batch, distance()])
         return metrics
