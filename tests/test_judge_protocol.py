@@ -254,6 +254,24 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
     assert float((head.logits(features).argmax(1) == classes).float().mean()) > 0.95
 
 
+def test_a_class_without_labels_changes_nothing_about_the_others() -> None:
+    """One more class that nobody labelled: the same decisions as without it, and none for it."""
+    x = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    labels, pool = torch.arange(300) % 2, torch.arange(300)
+    graphs = []
+    for classes in (("a", "b"), ("a", "b", "nobody")):
+        material: Any = SimpleNamespace(
+            table=SimpleNamespace(labels=labels, classes=classes), pool=pool, place=pool, hidden=x, settings=resolve(),
+            near=candidates(x), squares=Squares.of(x), mean=x.mean(0), scale=x.std(0),
+        )  # fmt: skip
+        situation = Situation(material, protocol.Split("draw", 0, pool[:8], pool[:0], 1))
+        first = situation.head + material.squares.fit(situation._decide(material.near.graph()), len(classes))
+        graphs.append(material.near.graph(first.logits(x)[:, :2]))
+        assert int(situation.decisions.max()) == 1 and situation.student.logits(x).argmax(1).max() == 1
+        assert abs(situation.graph - material.near.graph()).max() > 0.1  # opinions that are not all the same
+    assert abs(graphs[0] - graphs[1]).max() < 1e-4
+
+
 @pytest.mark.parametrize(
     ("prior", "shares"),
     [("uniform", (1, 1, 1)), ("labels", (1, 2, 3)), ((1, 2, 1), (1, 2, 1)), ((9, 1, 9), (9, 9)), ("none", None)],

@@ -121,13 +121,16 @@ class Situation:
     @shared
     def graph(self) -> Graph:
         """Of the pool, between neighbours whose class classifiers taught by propagation agree on: first a linear one,
-        beside the head of the labels, then a student."""
-        m = self.material
+        beside the head of the labels, then a student. Of classes without labels they have no opinion."""
+        m, present = self.material, torch.unique(self.labels)
 
         def linear(decisions: Tensor) -> Tensor:
-            return (self.head + m.squares.fit(decisions, self.classes)).logits(m.hidden)
+            return (self.head + m.squares.fit(decisions, self.classes)).logits(m.hidden)[:, present]
 
-        return agreeing(m.near, self._decide, (linear, lambda decisions: self._taught(decisions).logits(m.hidden)))
+        def student(decisions: Tensor) -> Tensor:
+            return self._taught(decisions).logits(m.hidden)[:, present]
+
+        return agreeing(m.near, self._decide, (linear, student))
 
     @shared
     def student(self) -> Student:
