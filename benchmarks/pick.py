@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augmint.classify import fit_logistic, neighbour_graph, propagate
+from augmint.classify import candidates, fit_logistic, propagate
 from augmint.config import resolve
 from augmint.data import load
 from augmint.data.draws import nested_draw
@@ -82,7 +82,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     features, labels, seconds = learnt(options.images, options.work)
-    graph = neighbour_graph(features)
+    graph = candidates(features).graph()
     facts = {"images": options.images, "encoder_cpu_seconds": seconds, "repeats": REPEATS, "rows": []}
     print(f"{'labels':>6}  {'choice':18}{'logistic %':>14}{'propagated %':>16}{'classes':>10}")
     for budget in BUDGETS:

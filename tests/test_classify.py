@@ -12,9 +12,9 @@ from augmint.classify import (
     Extra,
     LogisticHead,
     ScratchClassifier,
+    candidates,
     fit_logistic,
     fit_scratch,
-    neighbour_graph,
     propagate,
     surest,
 )
@@ -89,7 +89,7 @@ def test_a_class_without_examples_is_never_chosen(tmp_path: Path) -> None:
 
 def test_poisson_potential_solves_its_equation() -> None:
     x, y = blobs(120, spread=6.0)
-    graph = neighbour_graph(x, k=8)
+    graph = candidates(x, edges=8).graph()
     labels = torch.full((120,), -1)
     labels[[0, 1, 2, 3]] = y[[0, 1, 2, 3]]
     u = poisson_potential(graph, labels, 3)
@@ -108,7 +108,7 @@ def test_one_label_a_cluster_labels_the_clusters() -> None:
     labels = torch.full((300,), -1)
     for c in range(4):
         labels[torch.nonzero(y == c)[0, 0]] = c
-    probabilities = propagate(neighbour_graph(x), labels, 4)
+    probabilities = propagate(candidates(x).graph(), labels, 4)
     assert float((probabilities.argmax(1) == y).float().mean()) > 0.97
     torch.testing.assert_close(probabilities.sum(1), torch.ones(300))
 
@@ -119,7 +119,7 @@ def test_more_labels_are_not_more_votes() -> None:
     ones, zeros = torch.nonzero(y == 1)[:, 0], torch.nonzero(y == 0)[:, 0]
     labels[ones[:30]] = 1
     labels[zeros[:2]] = 0
-    guess = propagate(neighbour_graph(x), labels, 2).argmax(1)
+    guess = propagate(candidates(x).graph(), labels, 2).argmax(1)
     assert float((guess[zeros] == 0).float().mean()) > 0.9
 
 

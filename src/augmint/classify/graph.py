@@ -1,6 +1,6 @@
 """Labels for unlabelled images: from the few labelled ones along a graph of nearest neighbours.
 
-    graph = neighbour_graph(features)                        # once for a table
+    graph = candidates(features).graph()                     # once for a table (agreement.py)
     probabilities = propagate(graph, labels, classes=10)     # labels: int64 [N], -1 = unlabelled
 
 Poisson learning (Calder, Cook, Thorpe & Slepčev, ICML 2020): labels are sources and sinks of a
@@ -14,21 +14,10 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from augmint.measure.knn import nearest
-
 Array = np.ndarray[Any, Any]
 TINY = 1e-12
 DECIDING = 1e-2  # damping where every row is decided; the surest rows of each class are better with less
 Graph = Any  # scipy.sparse.csr_matrix, symmetric, non-negative, no diagonal
-
-
-def neighbour_graph(features: Tensor, k: int = 10) -> Graph:
-    """Symmetric weighted graph [N, N] of the k nearest neighbours in direction (cosine).
-
-    weight = exp(−4 d² / d_k²), d_k the distance to the k-th neighbour (the scaling of Calder et al.).
-    """
-    unit = torch.nn.functional.normalize(features, dim=1)
-    return graph_of(*nearest(unit, unit, min(k, len(unit) - 1), exclude_self=True))
 
 
 def neighbour_weights(distances: Tensor) -> Tensor:
@@ -38,7 +27,8 @@ def neighbour_weights(distances: Tensor) -> Tensor:
 
 
 def graph_of(distances: Tensor, indices: Tensor) -> Graph:
-    """The same from distances [N, k] and rows [N, k] that `nearest` found among unit vectors."""
+    """Symmetric weighted graph [N, N] of nearest neighbours, from distances [N, k] of unit vectors and rows [N, k],
+    nearest first. weight = exp(−4 d² / d_k²), d_k the distance to the k-th (the scaling of Calder et al.)."""
     count, k = indices.shape
     weights = neighbour_weights(distances)
     rows, shape = np.repeat(np.arange(count), k), (count, count)

@@ -67,12 +67,16 @@ def _layers(features: int, width: int, classes: int, lots: torch.Generator | Non
     return nn.Sequential(inner, nn.ReLU(), outer)
 
 
-def _batches(features: Tensor, targets: Tensor, lots: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """STEPS batches of mixed rows and targets; of each pair the first has the larger part."""
+def _batches(
+    features: Tensor, decisions: Tensor, classes: int, lots: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """STEPS batches of decided rows and their targets, both mixed; of each pair the first has the larger part."""
+    decided = torch.nonzero(decisions >= 0)[:, 0]
     for _ in range(STEPS):
-        rows, others = torch.randint(len(features), (2, BATCH), generator=lots)
+        rows, others = decided[torch.randint(len(decided), (2, BATCH), generator=lots)]
         part = torch.rand(BATCH, 1, generator=lots) / 2
-        yield features[rows].lerp(features[others], part), targets[rows].lerp(targets[others], part)
+        targets, other_targets = (F.one_hot(decisions[of], classes).float() for of in (rows, others))
+        yield features[rows].lerp(features[others], part), targets.lerp(other_targets, part)
 
 
 def fit_student(
@@ -88,12 +92,10 @@ def fit_student(
     standardise, default: those of the features."""
     mean = features.mean(0) if mean is None else mean
     scale = features.std(0).clamp_min(1e-6) if scale is None else scale
-    decided = torch.nonzero(decisions >= 0)[:, 0]
-    x, targets = features[decided], F.one_hot(decisions[decided], classes).float()
     lots = torch_generator(seed, "student")
     layers = _layers(features.shape[1], WIDTH, classes, lots)
     optimiser = torch.optim.AdamW(layers.parameters(), lr=RATE, weight_decay=1e-3, fused=True)
-    for step, (rows, mixed) in enumerate(_batches(x, targets, lots)):
+    for step, (rows, mixed) in enumerate(_batches(features, decisions, classes, lots)):
         optimiser.param_groups[0]["lr"] = RATE * rising_then_falling(step / STEPS)
         loss = F.cross_entropy(layers((rows - mean) / scale), mixed)
         optimiser.zero_grad(set_to_none=True)

@@ -57,10 +57,7 @@ class Propagate(FewLabels):
         k = min(self.k, len(self._bank) - 1)
         self._graph = graph_of(*nearest(self._bank, self._bank, k, exclude_self=True))
         self._codes = task.codes[: task.real]
-        self._nodes, self.prior_ = self._spread(task)
-
-    def _spread(self, task: Task) -> tuple[Tensor, Array | None]:
-        return self.spread(self._graph, task)
+        self._nodes, self.prior_ = self.spread(self._graph, task)
 
     def spread(self, graph: Graph, task: Task) -> tuple[Tensor, Array | None]:
         """Scores float64 [N, K] of all rows of a graph, and the prior that they keep to."""
@@ -90,7 +87,7 @@ class Propagate(FewLabels):
         return np.asarray(given / given.sum())
 
     def _held_out(self, task: Task, rows: Tensor) -> Tensor:
-        return self._spread(task.without(rows))[0][rows]
+        return self.spread(self._graph, task.without(rows))[0][rows]
 
     def _scores(self, x: Tensor) -> Tensor:
         """Means of the scores of the k nearest fitted rows, weighed as the graph's edges are."""
