@@ -16,7 +16,7 @@ from augmint.report import write
 from augmint.report.facts import collect
 from augmint.represent import InRun, resolve_views, search
 from augmint.represent import train as room
-from augmint.represent.candidates import CANDIDATES, by_name, usual
+from augmint.represent.candidates import CANDIDATES, USUAL
 from augmint.represent.rotation import PENALTY, chance, probe, turns_told
 from augmint.represent.search import LEAST_STEPS, Choice, choose, decide, short
 from augmint.represent.train import views_of
@@ -37,30 +37,9 @@ def test_every_candidate_is_a_policy_that_can_be_built() -> None:
     assert len(CANDIDATES) == 6
     for candidate in CANDIDATES.values():
         views_of(candidate.apply(SMALL))
-    assert {usual(1), usual(3)} < set(CANDIDATES)
 
-
-def test_usual_views_are_simclr_mild_in_colour_and_the_users_options_prevail() -> None:
-    usually = SMALL.model_copy(update={"views": "usual"})
-    grey, colour = by_name(usually, 1), by_name(usually, 3)
-    assert (grey.views, grey.view_options["simclr"]) == ("simclr", {})
-    assert (colour.views, colour.view_options["simclr"]) == ("simclr", CANDIDATES["simclr-mild"].options)
-    own = usually.model_copy(update={"view_options": {"gentle": {"turn": 5.0}, "simclr": {"hue": 0.0}}})
-    assert by_name(own, 1).view_options == own.view_options
-    assert by_name(own, 3).view_options["simclr"] == {**CANDIDATES["simclr-mild"].options, "hue": 0.0}
-    assert search.usual_views(SMALL, 3) == by_name(usually, 3)
-    assert RepresentSettings().views == "usual"
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_training_under_usual_views_is_training_under_what_they_stand_for(channels: int) -> None:
-    table = pool(64)
-    table = replace(table, images=table.images.repeat(1, channels, 1, 1))
-    settings = SMALL.model_copy(update={"views": "usual", "images": 128})
-    named = CANDIDATES[usual(channels)].apply(settings)
-    assert named.views == "simclr"
-    first, second = (room.train_encoder(table, s, CPU, 0).hidden(table) for s in (settings, named))
-    assert torch.equal(first, second)
+    default = RepresentSettings()
+    assert CANDIDATES[USUAL].apply(default) == default.model_copy(update={"view_options": {"simclr": {}}})
 
 
 def planted(noise: float, turns: int = 4, count: int = 200) -> torch.Tensor:

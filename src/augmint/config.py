@@ -55,8 +55,8 @@ class RepresentSettings(Strict):
     width: Positive = 64
     stem: Literal["auto", "small", "imagenet"] = "auto"  # small: 3×3 without max-pool, up to 64 pixels
     grid: int = Field(2, ge=1, le=7)  # features are means over grid × grid cells of the last maps; 1: over all
-    levels: int = Field(2, ge=1, le=4)  # features describe the maps of so many last stages (cnn, timm: of one)
-    views: str = "usual"  # usual: simclr, mild in colour; name of a policy; auto (experimental): search
+    levels: int = Field(3, ge=1, le=4)  # features describe the maps of so many last stages (cnn, timm: of one)
+    views: str = "simclr"  # name of a policy; auto (experimental): search
     search: Fraction = 0.2  # share of the images that `views: auto` may spend on choosing
     view_options: dict[str, dict[str, Any]] = {}  # of policies, by name
     images: Positive = 320_000

@@ -26,9 +26,11 @@ from augmint.generate.image import train_image_generator
 from augmint.judge import protocol
 from augmint.judge.protocol import Split
 from augmint.measure.knn import nearest
-from augmint.represent import train_encoder, usual_views
+from augmint.represent import train_encoder
+from augmint.represent.candidates import CANDIDATES, USUAL
 from augmint.represent.encoder import Encoder, build
 from augmint.represent.map import principal, tsne
+from augmint.represent.search import AUTO
 from augmint.represent.train import form_of
 from augmint.represent.whitening import MOST, Whitening
 from augmint.train import Compute
@@ -93,7 +95,9 @@ def per_image(train: Callable[[int], object], batch: int) -> float:
 
 
 def _represent(s: Settings, sample: ImageTable, compute: Compute) -> Line:
-    r = usual_views(s.represent, sample.shape[0])  # a search for views is part of the same images
+    r = s.represent
+    if r.views == AUTO:
+        r = CANDIDATES[USUAL].apply(r)  # its search is part of the same images
     rate = per_image(lambda n: train_encoder(sample, r.model_copy(update={"images": n}), compute, s.seed), r.batch)
     return Line("represent", f"{r.method}, {r.backbone}, {r.images:,} images", rate * r.images)
 

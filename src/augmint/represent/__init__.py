@@ -7,7 +7,6 @@ features = encoder.features(pool)
 from augmint.represent.encoder import Encoder
 from augmint.represent.in_run import InRun, resolve_views
 from augmint.represent.probing import probe
-from augmint.represent.search import usual_views
 from augmint.represent.train import train_encoder
 
-__all__ = ["Encoder", "InRun", "probe", "resolve_views", "train_encoder", "usual_views"]
+__all__ = ["Encoder", "InRun", "probe", "resolve_views", "train_encoder"]

@@ -26,7 +26,7 @@ class Candidate:
 
 
 CANDIDATES = {
-    "simclr": Candidate("simclr", {}, "most grey images, and natural photos: as published, strong in crop and colour"),
+    "simclr": Candidate("simclr", {}, "most images, grey or in colour: as published"),
     "simclr-mild": Candidate(
         "simclr", {"area": 0.4, "colour": 0.2, "hue": 0.05, "blur": 0.25}, "photos in which colour or place tell"
     ),
@@ -39,20 +39,4 @@ CANDIDATES = {
 }
 
 
-USUAL = "usual"
-
-
-def usual(channels: int) -> str:
-    """The candidate that suits most images with so many channels."""
-    return "simclr-mild" if channels == 3 else "simclr"
-
-
-def by_name(settings: RepresentSettings, channels: int) -> RepresentSettings:
-    """The settings with `views: usual` as the policy that it stands for; the user's options of that policy prevail."""
-    if settings.views != USUAL:
-        return settings
-    candidate = CANDIDATES[usual(channels)]
-    options = {**candidate.options, **settings.view_options.get(candidate.policy, {})}
-    return settings.model_copy(
-        update={"views": candidate.policy, "view_options": {**settings.view_options, candidate.policy: options}}
-    )
+USUAL = "simclr"  # stays unless another is clearly ahead, as it suits most images

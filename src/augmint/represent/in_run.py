@@ -13,7 +13,6 @@ from typing import Any
 from augmint.config import RepresentSettings
 from augmint.data.table import ImageTable
 from augmint.represent import search
-from augmint.represent.candidates import by_name
 from augmint.represent.encoder import Encoder
 from augmint.represent.train import train_encoder
 from augmint.represent.watch import Watch
@@ -58,7 +57,7 @@ class InRun:
 def resolve_views(here: InRun, settings: RepresentSettings) -> RepresentSettings:
     """The settings with the views to train with. `auto`: each candidate is a stage of its own, and so is the choice."""
     if settings.views != search.AUTO:
-        return by_name(settings, here.pool.shape[0])
+        return settings
     stage = here.run.stage("views/choice", here.identity(settings), here.seed)
     if stage.done:
         return search.Choice(**stage.facts()["choice"]).settings(settings)

@@ -4,9 +4,9 @@
     settings = choice.settings(settings)                # its views, and what is left of the budget
 
 Every candidate is trained shortly from the same initial weights on the same images in the same order; then the one is
-taken whose features tell best how an image was turned (rotation.py). The usual views, those that suit most images in
-colour or in grey, stay unless the lead is clear. No label is looked at, so the comparison of arms later stays what it
-is. What the search has cost is taken from `represent.images`.
+taken whose features tell best how an image was turned (rotation.py). The usual views, those that suit most images, stay
+unless the lead is clear. No label is looked at, so the comparison of arms later stays what it is. What the search has
+cost is taken from `represent.images`.
 
 Not the default: short trainings of digits, garments and CIFAR-10 (one seed) all left it with the usual views, at the
 cost of the images that it saw. They differ little in what they tell, and views that turn images tell least by design.
@@ -22,7 +22,7 @@ from torch import Tensor
 from augmint.config import RepresentSettings
 from augmint.data.table import ImageTable
 from augmint.errors import Diverged
-from augmint.represent.candidates import CANDIDATES, USUAL, by_name, usual
+from augmint.represent.candidates import CANDIDATES, USUAL
 from augmint.represent.encoder import Encoder
 from augmint.represent.rotation import chance, turns_told
 from augmint.train import parallel
@@ -67,11 +67,6 @@ class Choice:
         return f"views: {self.chosen} chosen, {self.reason}{shown}"
 
 
-def usual_views(settings: RepresentSettings, channels: int) -> RepresentSettings:
-    """The settings with views by name: for `usual`, and for `auto` before its search, those for so many channels."""
-    return by_name(settings.model_copy(update={"views": USUAL}) if settings.views == AUTO else settings, channels)
-
-
 def short(settings: RepresentSettings) -> RepresentSettings:
     """What one candidate is trained with, but for its views."""
     world = parallel.world()
@@ -88,7 +83,7 @@ def choose(pool: ImageTable, settings: RepresentSettings, train: Train) -> Choic
 
     Candidates that diverge are out. With too few images, or too few to see, the usual views stay, at no cost.
     """
-    brief, stay = short(settings), usual(pool.shape[0])
+    brief, stay = short(settings), USUAL
     if len(pool) < LEAST_IMAGES or brief.images < LEAST_STEPS * brief.batch:
         return Choice(stay, stay, {}, {}, {}, 0, "the usual ones, as there is too little to choose by")
     rows = torch.linspace(0, len(pool) - 1, min(len(pool), JUDGED)).long()

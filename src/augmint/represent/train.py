@@ -21,7 +21,6 @@ from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError
 from augmint.measure.collapse import effective_rank, feature_std
 from augmint.represent import optimise, weights
-from augmint.represent.candidates import by_name
 from augmint.represent.encoder import Encoder, FeatureDecoder, Form, build
 from augmint.represent.methods import Method
 from augmint.represent.methods import build as build_method
@@ -189,7 +188,6 @@ def prepare(
     """Everything before the first step; `say` is told if nothing can be compiled. InputError under 2 images."""
     if len(table) < 2:
         raise InputError(f"{len(table)} images are too few to learn a representation from; give at least 2")
-    settings = by_name(settings, table.shape[0])
     form = form_of(table, settings)
     joint = _start(form, settings, compute, seed).train()
     quick = compiler(settings.compile, compute.device, say)

@@ -1,10 +1,10 @@
-"""An encoder trained further for the labels, unlabelled images included: slow, and not always better than `pseudo`.
+"""An encoder trained further for the labels, unlabelled images included: slow, and seldom better than `pseudo`.
 
     model = classifier("finetune", encoder="runs/photos/encoder.safetensors").fit(images, y)   # uint8 [N, C, H, W]
     model.predict_proba(new)
 
-What `pseudo` knows on the frozen encoder is where it starts (classify/finetune.py). With an encoder of width 32 it took
-half a minute of one core, and gave about one point at ten labels a class, two at forty (docs/log.md).
+What `pseudo` knows on the frozen encoder is where it starts (classify/finetune.py). It takes some two minutes of one core
+at the default length and has been no better than that start on Fashion-MNIST (docs/log.md): measure before you use it.
 """
 
 from dataclasses import replace
