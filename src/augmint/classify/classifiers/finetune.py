@@ -3,8 +3,9 @@
     model = classifier("finetune", encoder="runs/photos/encoder.safetensors").fit(images, y)   # uint8 [N, C, H, W]
     model.predict_proba(new)
 
-What `pseudo` knows on the frozen encoder is where it starts (classify/finetune.py). It takes some two minutes of one core
-at the default length and has been no better than that start on Fashion-MNIST (docs/log.md): measure before you use it.
+What `pseudo` knows on the frozen encoder is where it starts (classify/finetune.py). It takes some two minutes of one
+core at the default length and has been no better than that start on Fashion-MNIST (docs/log.md): measure before you
+use it.
 """
 
 from dataclasses import replace
