@@ -15,6 +15,7 @@ from augmint.classify import (
     candidates,
     fit_logistic,
     fit_scratch,
+    logistic,
     propagate,
     surest,
 )
@@ -52,7 +53,8 @@ def bright_and_dark(count: int = 80) -> ImageTable:
 
 
 @pytest.mark.parametrize("centers", [2, 3, 5])
-def test_logistic_equals_scikit_learn(centers: int) -> None:
+def test_logistic_equals_scikit_learn(centers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logistic, "ROWS", 70)
     x, y = blobs(centers=centers, spread=4.0)
     head = fit_logistic(x, y, classes=centers, c=0.5)
     z = ((x - x.mean(0)) / x.std(0)).double().numpy()

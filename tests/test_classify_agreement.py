@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from augmint.classify import Candidates, Student, agreeing, candidates, fit_student, graph_of
+from augmint.classify import Candidates, Student, agreeing, candidates, fit_student, graph_of, logistic
 from augmint.classify.graph import DECIDING, propagated_scores
 from augmint.judge.trials import load_model
 from augmint.measure.knn import nearest
@@ -92,6 +92,15 @@ def test_agreement_mends_what_the_graph_alone_gets_wrong(draw: int) -> None:
     before, after = (float(g.multiply(truth[:, None] == truth[None]).sum() / g.sum()) for g in (near.graph(), last))
     right = [float((found == y).float().mean()) for found in seen]
     assert after > before + 0.02 and right[2] > right[0]
+
+
+@pytest.mark.parametrize("count", [0, 70, 100])
+def test_logits_in_parts_are_those_of_the_module(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logistic, "ROWS", 70)
+    student = fit_student(rows(80), torch.arange(80) % 3, classes=3, seed=0)
+    x = rows(count, seed=1)
+    with torch.no_grad():
+        torch.testing.assert_close(student.logits(x), student.module()((x - student.mean) / student.scale))
 
 
 def test_a_student_is_as_good_as_scikit_learns_network() -> None:

@@ -7,6 +7,11 @@ from augmint.represent import whitening
 from augmint.represent.whitening import Whitening
 
 
+@pytest.fixture(autouse=True)
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whitening, "ROWS", 150)
+
+
 def hidden(count: int = 400, size: int = 6) -> torch.Tensor:
     generator = torch.Generator().manual_seed(2)
     return (

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augmint.classify.logistic import LogisticHead
+from augmint.classify.logistic import LogisticHead, standardised
 
 SHARPNESS = 10.0  # logits per unit of the target, before calibration
 CHUNK = 8192  # rows at a time in double precision
@@ -34,8 +34,7 @@ class Squares:
         """From features [N, D] of all rows; `penalty` (ridge) is in units of their variance, 1 after standardising."""
         mean, scale = features.mean(0), features.std(0).clamp_min(1e-6)
         gram = penalty * torch.eye(features.shape[1], dtype=torch.float64)
-        for part in torch.split(features, CHUNK):
-            x = (part - mean) / scale
+        for x in standardised(features, mean, scale):
             gram += (x.T @ x).double() / len(features)
         return Squares(features, mean, scale, torch.linalg.cholesky(gram))
 

@@ -4,15 +4,25 @@ head = fit_logistic(features[rows], labels[rows], classes=10)
 probabilities = head.logits(features).softmax(1)
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from augmint.train import checkpoint
+
+ROWS = 8192  # standardised at a time, so that no copy of all features is made
+
+
+def standardised(features: Tensor, mean: Tensor, scale: Tensor) -> Iterator[Tensor]:
+    """(features − mean) / scale of features [N, D], part by part."""
+    for part in torch.split(features, ROWS):
+        yield (part - mean).div_(scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +36,8 @@ class LogisticHead:
 
     def logits(self, features: Tensor) -> Tensor:
         """float32 [N, D] → float32 [N, K]."""
-        return ((features - self.mean) / self.scale) @ self.weight.T + self.bias
+        parts = standardised(features, self.mean, self.scale)
+        return torch.cat([F.linear(part, self.weight, self.bias) for part in parts])
 
     def __add__(self, other: "LogisticHead") -> "LogisticHead":
         """The head whose logits are the sums of both; they must standardise features in the same way."""
@@ -73,7 +84,7 @@ def fit_logistic(
     standardise the features; give those of the pool, which are better known than those of a few labels.
     A class without examples gets a logit that is never the largest.
     """
-    soft = targets if targets.ndim == 2 else torch.nn.functional.one_hot(targets, classes).float()
+    soft = targets if targets.ndim == 2 else F.one_hot(targets, classes).float()
     rows, y, w = _expand(soft, torch.ones(len(soft)) if weights is None else weights)
     mean = features.mean(0) if mean is None else mean
     scale = features.std(0).clamp_min(1e-6) if scale is None else scale

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from augmint.classify.logistic import standardised
 from augmint.classify.scratch import rising_then_falling
 from augmint.seeding import torch_generator
 from augmint.train import checkpoint
@@ -37,8 +38,9 @@ class Student:
 
     def logits(self, features: Tensor) -> Tensor:
         """float32 [N, D] → float32 [N, K]."""
-        x = (features - self.mean) / self.scale
-        return F.linear(F.linear(x, self.inner, self.inner_bias).relu_(), self.outer, self.outer_bias)
+        parts = standardised(features, self.mean, self.scale)
+        inner = (F.linear(part, self.inner, self.inner_bias).relu_() for part in parts)
+        return torch.cat([F.linear(part, self.outer, self.outer_bias) for part in inner])
 
     def module(self) -> nn.Sequential:
         """The same as a module on standardised features, to be trained further."""

@@ -18,6 +18,7 @@ from torch import Tensor
 TINY = 1e-12
 MOST, FEWEST = 512, 16  # directions
 EACH = 10  # images for a direction
+ROWS = 8192  # centred at a time, so that no copy of all vectors is made
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +31,13 @@ class Whitening:
     @staticmethod
     def fit(hidden: Tensor, shrink: float) -> "Whitening":
         """From hidden [N, D]: principal directions over √(their variance + shrink · the mean variance), in float64."""
-        x = hidden.double()
-        mean = x.mean(0)
-        covariance = (x - mean).T @ (x - mean) / len(x)
+        mean = hidden.mean(0, dtype=torch.float64)
+        parts = (part.double() - mean for part in torch.split(hidden, ROWS))
+        covariance = sum((x.T @ x for x in parts), torch.zeros(len(mean), len(mean), dtype=torch.float64)) / len(hidden)
         values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.clamp(min=0), vectors * vectors.sum(0).sign()  # of two signs the same everywhere
         scale = (values + shrink * values.mean() + TINY + 1e-6 * values.max()).rsqrt()
-        kept = min(MOST, max(len(x) // EACH, FEWEST))
+        kept = min(MOST, max(len(hidden) // EACH, FEWEST))
         return Whitening(mean.float(), (vectors * scale).flip(1)[:, :kept].float())
 
     @staticmethod
@@ -46,4 +47,5 @@ class Whitening:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """float [N, D] → float32 [N, d] on the CPU, each of length 1."""
-        return F.normalize((hidden.float().cpu() - self.mean) @ self.matrix, dim=1)
+        parts = torch.split(hidden, ROWS)
+        return torch.cat([F.normalize((part.float().cpu() - self.mean) @ self.matrix, dim=1) for part in parts])
