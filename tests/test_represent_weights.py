@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,23 @@ def test_an_exported_encoder_can_be_started_from(tmp_path: Path) -> None:
     weights.start(network, replace(RGB, width=8), tmp_path / "encoder.safetensors", CPU)
     for name, value in made.network.state_dict().items():
         assert torch.equal(network.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("keep", [weights.export, lambda made, path: made.save(path)])
+def test_an_encoder_is_read_again_from_either_file(tmp_path: Path, keep: Callable[[Encoder, Path], None]) -> None:
+    made = encoder(replace(RGB, width=8, grid=2, levels=3))
+    keep(made, tmp_path / "encoder.safetensors")
+    images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    torch.testing.assert_close(
+        weights.load(tmp_path / "encoder.safetensors", CPU).features(images), made.features(images)
+    )
+
+
+@pytest.mark.parametrize("header", [{}, {"mean": "[0]", "std": "[1]"}, {"backbone": "no json"}])
+def test_weights_of_others_are_no_encoder(tmp_path: Path, header: dict[str, str]) -> None:
+    save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors", header)
+    with pytest.raises(InputError, match="not an encoder of augmint's"):
+        weights.load(tmp_path / "other.safetensors", CPU)
 
 
 def test_a_program_is_a_copy(tmp_path: Path) -> None:

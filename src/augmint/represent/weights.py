@@ -3,6 +3,7 @@
     start(network, form, Path("resnet18.safetensors"), compute)     # represent.weights
     export(encoder, Path("encoder.safetensors"))                     # for torchvision, timm
     export(encoder, Path("encoder.pt2"))                             # for plain torch, whatever the backbone
+    load(Path("encoder.safetensors"), compute)                       # an Encoder again
 
 docs/encoder.md shows how either is loaded in three lines.
 """
@@ -11,7 +12,7 @@ import copy
 import json
 import os
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,8 @@ from torch import Tensor, nn
 
 from augmint.errors import InputError
 from augmint.networks.backbones import Backbone, Timm
-from augmint.represent.encoder import KIND, Encoder, Form
+from augmint.represent.encoder import KIND, Encoder, Form, build, form_from
+from augmint.represent.whitening import Whitening
 from augmint.train import Compute
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std that published weights expect
@@ -46,6 +48,24 @@ def start(network: Backbone, form: Form, path: Path, compute: Compute) -> None:
             f"represent.weights {path} holds {found.form}, but the settings and images ask for {form}; make them equal"
         )
     network.load_state_dict(found.network.state_dict())
+
+
+def load(path: Path, compute: Compute) -> Encoder:
+    """An encoder again, from what `export` wrote as safetensors (which has no decoder) or what `Encoder.save` wrote.
+
+    InputError if the file is a pickle, damaged, or neither.
+    """
+    tensors, header = _read(path)
+    if f'"{KIND}"' in header.get("tree", ""):
+        return Encoder.load(path, compute)
+    try:
+        form = form_from({field.name: json.loads(header[field.name]) for field in fields(Form)})
+        whitening = Whitening(tensors[WHITENING + "mean"], tensors[WHITENING + "matrix"])
+        network, _ = build(replace(form, latent=0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not an encoder of augmint's; give the encoder.safetensors of a run") from error
+    _fill(network, tensors, header, path)
+    return Encoder(replace(form, latent=0), compute.place(network).eval(), None, compute, whitening)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

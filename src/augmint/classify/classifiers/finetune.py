@@ -21,6 +21,7 @@ from augmint.classify.images import ImageClassifier
 from augmint.config import FinetuneSettings
 from augmint.data.table import UNLABELLED, ImageTable
 from augmint.represent.encoder import Encoder
+from augmint.represent.weights import load
 from augmint.train import Compute
 
 
@@ -73,7 +74,7 @@ class Finetune(ImageClassifier):
             return self.encoder
         if self.encoder is None:
             raise FitError("the classifier 'finetune' needs an encoder; give one, or its file, as encoder=")
-        return Encoder.load(Path(self.encoder), Compute.choose(self.device))
+        return load(Path(self.encoder), Compute.choose(self.device))
 
     def _scores(self, x: Tensor) -> Tensor:
         return self._model.logits(x)
