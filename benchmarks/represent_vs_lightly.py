@@ -3,7 +3,7 @@
     python benchmarks/represent_vs_lightly.py --threads 2 [--rounds 3] [--cells 3x32x32/resnet8/defaults …] [--fresh]
 
 Each cell is an image size, a network and a mode. "defaults": augmint as `--preset fast` trains (bf16 where the
-processor has it, AdamW, three quarters of the training on views of 0.7 of the side: the rate over the whole training),
+processor has it, AdamW, nine tenths of the training on views of 0.7 of the side: the rate over the whole training),
 lightly as in its SimCLR example (SimCLRTransform as it comes, DataLoader, NTXentLoss, SGD, float32). "equal": both
 float32, SGD, channels_last, the same policy and temperature, all views at full size. Both train the same kind of
 network, augmint's backbone with a two-layer head; the decoder, which lightly has not, is off. "bare" is augmint's step

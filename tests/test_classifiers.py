@@ -17,6 +17,7 @@ from augmint.classify import candidates, fit_logistic, fit_student
 from augmint.classify.classifiers import classifier, names
 from augmint.classify.graph import DECIDING, propagated_scores
 from augmint.classify.linear import Squares
+from augmint.classify.student import LESSON
 from augmint.config import ClassifySettings, FinetuneSettings
 from augmint.errors import InputError, UsageError
 from augmint.measure.calibration import best_temperature, expected_calibration_error
@@ -180,7 +181,8 @@ def test_pseudo_is_the_student_of_graphs_whose_neighbours_agree() -> None:
     scaling = {"mean": x.mean(0), "scale": x.std(0)}
     head = fit_logistic(x[own], known[own], classes=3, c=0.1, **scaling)
     second = decided(near.graph(head.logits(x) + Squares.of(x).fit(first, 3).logits(x)))
-    third = decided(near.graph(fit_student(x, second, classes=3, seed=7, **scaling).logits(x)))
+    lesson = fit_student(x, second, classes=3, seed=7, steps=LESSON, **scaling)
+    third = decided(near.graph(lesson.logits(x)))
     want = fit_student(x, third, classes=3, seed=7, **scaling).logits(x).softmax(1)
     model = classifier("pseudo", whiten=None, folds=0, seed=7).fit(values, known.numpy())
     np.testing.assert_allclose(model.predict_proba(values), want.numpy(), atol=1e-5)

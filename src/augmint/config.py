@@ -264,7 +264,7 @@ Tree = dict[str, Any]
 
 def fast() -> Tree:
     """Fashion-MNIST with 10 label draws in about 20 minutes on 2 cores: the defaults, first on small views."""
-    return {"represent": {"small": 0.75}}
+    return {"represent": {"small": 0.9}}
 
 
 def demo() -> Tree:

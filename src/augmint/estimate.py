@@ -18,6 +18,7 @@ from augmint.augment.corruptions import KINDS, STRENGTHS
 from augmint.classify import candidates, fit_finetuned, fit_scratch, fit_student
 from augmint.classify.graph import DECIDING, propagated_scores
 from augmint.classify.linear import Squares
+from augmint.classify.student import LESSON, STEPS
 from augmint.config import Settings
 from augmint.data import load
 from augmint.data.table import ImageTable
@@ -211,7 +212,8 @@ def _propagation(s: Settings, sample: ImageTable, compute: Compute, images: int)
     propagated_scores(near.graph(hidden[:, :2]), known, 2, DECIDING)
     spread = time.perf_counter() - start
     fit_student(hidden, known, classes=2, seed=0)
-    return 3 * spread * images / len(sample) + 2 * (time.perf_counter() - start - spread)
+    students = (1 + LESSON / STEPS) * (time.perf_counter() - start - spread)
+    return 3 * spread * images / len(sample) + students
 
 
 def _finetuning(s: Settings, sample: ImageTable, compute: Compute) -> Callable[[int], object]:

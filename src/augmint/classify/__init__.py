@@ -1,6 +1,6 @@
 """Few labels, with or without minted samples → classifier."""
 
-from augmint.classify.agreement import Candidates, agreeing, candidates
+from augmint.classify.agreement import Candidates, agreeing, candidates, two_lessons
 from augmint.classify.base import FewLabels
 from augmint.classify.classifiers import classifier
 from augmint.classify.finetune import FinetunedEncoder, fit_finetuned
@@ -27,4 +27,5 @@ __all__ = [
     "graph_of",
     "propagate",
     "surest",
+    "two_lessons",
 ]

@@ -3,14 +3,14 @@
     near = candidates(features)                         # once for a table: more neighbours than a graph has
     graph = near.graph()                                # the nearest
     graph = near.graph(logits)                          # the nearest among those that are taken for the same
-    graph = agreeing(near, decide, lessons)             # decisions → logits → graph, lesson by lesson
+    graph = agreeing(near, decide, two_lessons(…))          # decisions → logits → graph, lesson by lesson
 
 Encoders put some classes so near each other (shirts, coats, pullovers) that a graph of features alone leads from one
 into the other. What a classifier taught by its decisions thinks is smoother than these, so edges that it finds
 implausible go. Distances of logits and of features count the same: √(|f − f'|² + |o − o'|²), f and o of length 1.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from augmint.classify.graph import Graph, graph_of
+from augmint.classify.linear import Squares
+from augmint.classify.logistic import LogisticHead
+from augmint.classify.student import LESSON, Student
 from augmint.measure.knn import nearest
 
 EDGES, CANDIDATES = 10, 30  # of each row
@@ -61,11 +64,28 @@ def candidates(features: Tensor, edges: int = EDGES) -> Candidates:
     return Candidates(*nearest(unit, unit, min(CANDIDATES, len(unit) - 1), exclude_self=True), edges)
 
 
-def agreeing(
-    near: Candidates, decide: Callable[[Graph], Tensor], lessons: Iterable[Callable[[Tensor], Tensor]]
-) -> Graph:
-    """The graph after all lessons. decide: graph → decisions int64 [N]; a lesson: decisions → logits [N, K]."""
+Lesson = Callable[[Tensor], Tensor]  # decisions int64 [N] → logits [N, K]
+
+
+def agreeing(near: Candidates, decide: Callable[[Graph], Tensor], lessons: Iterable[Lesson]) -> Graph:
+    """The graph after all lessons. decide: graph → decisions int64 [N]."""
     graph = near.graph()
     for lesson in lessons:
         graph = near.graph(lesson(decide(graph)))
     return graph
+
+
+def two_lessons(
+    head: LogisticHead,
+    squares: Squares,
+    student: Callable[[Tensor, int], Student],
+    hidden: Tensor,
+    present: Tensor | slice = slice(None),
+) -> Sequence[Lesson]:
+    """First least squares, beside the head of the labels, then a student (of decisions and
+    steps). Both on all rows, hidden [N, D]; of classes that are not `present` (without labels) they have no opinion."""
+
+    def linear(decisions: Tensor) -> Tensor:
+        return (head + squares.fit(decisions, len(head.bias))).logits(hidden)[:, present]
+
+    return linear, lambda decisions: student(decisions, LESSON).logits(hidden)[:, present]

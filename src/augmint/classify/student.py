@@ -22,6 +22,7 @@ from augmint.seeding import torch_generator
 from augmint.train import checkpoint
 
 WIDTH, STEPS, BATCH, RATE = 256, 500, 256, 3e-3
+LESSON = 200  # steps are enough of a student that only says which neighbours agree
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +71,11 @@ def _layers(features: int, width: int, classes: int, lots: torch.Generator | Non
 
 
 def _batches(
-    features: Tensor, decisions: Tensor, classes: int, lots: torch.Generator
+    features: Tensor, decisions: Tensor, classes: int, steps: int, lots: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """STEPS batches of decided rows and their targets, both mixed; of each pair the first has the larger part."""
+    """`steps` batches of decided rows and their targets, both mixed; of each pair the first has the larger part."""
     decided = torch.nonzero(decisions >= 0)[:, 0]
-    for _ in range(STEPS):
+    for _ in range(steps):
         rows, others = decided[torch.randint(len(decided), (2, BATCH), generator=lots)]
         part = torch.rand(BATCH, 1, generator=lots) / 2
         targets, other_targets = (F.one_hot(decisions[of], classes).float() for of in (rows, others))
@@ -89,6 +90,7 @@ def fit_student(
     seed: int,
     mean: Tensor | None = None,
     scale: Tensor | None = None,
+    steps: int = STEPS,
 ) -> Student:
     """Train on the decided rows of features float32 [N, D]; decisions int64 [N], -1: none. `mean` and `scale` [D]
     standardise, default: those of the features."""
@@ -97,8 +99,8 @@ def fit_student(
     lots = torch_generator(seed, "student")
     layers = _layers(features.shape[1], WIDTH, classes, lots)
     optimiser = torch.optim.AdamW(layers.parameters(), lr=RATE, weight_decay=1e-3, fused=True)
-    for step, (rows, mixed) in enumerate(_batches(features, decisions, classes, lots)):
-        optimiser.param_groups[0]["lr"] = RATE * rising_then_falling(step / STEPS)
+    for step, (rows, mixed) in enumerate(_batches(features, decisions, classes, steps, lots)):
+        optimiser.param_groups[0]["lr"] = RATE * rising_then_falling(step / steps)
         loss = F.cross_entropy(layers((rows - mean) / scale), mixed)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

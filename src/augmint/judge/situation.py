@@ -24,9 +24,11 @@ from augmint.classify import (
     fit_scratch,
     fit_student,
     surest,
+    two_lessons,
 )
 from augmint.classify.graph import DECIDING, Graph, propagate, propagated_scores
 from augmint.classify.linear import Squares
+from augmint.classify.student import STEPS
 from augmint.classify.volume import frequencies, volume_offsets
 from augmint.config import Settings
 from augmint.data.table import UNLABELLED, ImageTable
@@ -120,26 +122,18 @@ class Situation:
 
     @shared
     def graph(self) -> Graph:
-        """Of the pool, between neighbours whose class classifiers taught by propagation agree on: first a linear one,
-        beside the head of the labels, then a student. Of classes without labels they have no opinion."""
+        """Of the pool, between neighbours whose class classifiers taught by propagation agree on."""
         m, present = self.material, torch.unique(self.labels)
-
-        def linear(decisions: Tensor) -> Tensor:
-            return (self.head + m.squares.fit(decisions, self.classes)).logits(m.hidden)[:, present]
-
-        def student(decisions: Tensor) -> Tensor:
-            return self._taught(decisions).logits(m.hidden)[:, present]
-
-        return agreeing(m.near, self._decide, (linear, student))
+        return agreeing(m.near, self._decide, two_lessons(self.head, m.squares, self._taught, m.hidden, present))
 
     @shared
     def student(self) -> Student:
         """What propagation decides for the pool, as a function of hidden vectors."""
         return self._taught(self.decisions)
 
-    def _taught(self, decisions: Tensor) -> Student:
-        m, seed = self.material, self.split.seed
-        return fit_student(m.hidden, decisions, classes=self.classes, seed=seed, mean=m.mean, scale=m.scale)
+    def _taught(self, decisions: Tensor, steps: int = STEPS) -> Student:
+        m, own = self.material, {"classes": self.classes, "seed": self.split.seed, "steps": steps}
+        return fit_student(m.hidden, decisions, mean=m.mean, scale=m.scale, **own)
 
     @shared
     def decisions(self) -> Tensor:

@@ -10,13 +10,13 @@ As `propagate` it learns from unlabelled rows; as `logistic` it is small and fas
 
 from torch import Tensor
 
-from augmint.classify.agreement import EDGES, agreeing, candidates
+from augmint.classify.agreement import EDGES, agreeing, candidates, two_lessons
 from augmint.classify.base import FewLabels, Task
 from augmint.classify.classifiers.logistic import weighted_head
 from augmint.classify.classifiers.propagate import Prior, Propagate
 from augmint.classify.graph import DECIDING, Graph
 from augmint.classify.linear import Squares
-from augmint.classify.student import Student, fit_student
+from augmint.classify.student import STEPS, Student, fit_student
 from augmint.represent.whitening import Whitening
 
 
@@ -64,13 +64,11 @@ class Pseudo(FewLabels):
             decisions[task.own] = task.codes[task.own]
             return decisions
 
-        def linear(decisions: Tensor) -> Tensor:
-            return (head + self._squares.fit(decisions, task.classes)).logits(task.x)
+        def student(decisions: Tensor, steps: int = STEPS) -> Student:
+            return fit_student(task.x[: task.real], decisions, classes=task.classes, seed=self.seed, steps=steps)
 
-        def student(decisions: Tensor) -> Student:
-            return fit_student(task.x[: task.real], decisions, classes=task.classes, seed=self.seed)
-
-        return student(decide(agreeing(self._near, decide, (linear, lambda found: student(found).logits(task.x)))))
+        taught = two_lessons(head, self._squares, student, task.x)
+        return student(decide(agreeing(self._near, decide, taught)))
 
     def _held_out(self, task: Task, rows: Tensor) -> Tensor:
         return self._taught(task.without(rows)).logits(task.x[rows])
