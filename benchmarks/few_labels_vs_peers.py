@@ -5,7 +5,8 @@
 
 The run gives the encoder, the images to learn from and the seed of the draws. At 1, 4, 10 and 40 labels a class:
 
-- augmint: the arms `encoder` and `encoder-propagate`, as every run fits them;
+- augmint: the arms `encoder` and `encoder-propagate`, as every run fits them, and the latter told how frequent the
+  classes truly are (`classify.prior`), as PoissonMBO is;
 - scikit-learn: LabelSpreading (its kNN kernel, neighbours found exactly beforehand) and SelfTrainingClassifier over
   logistic regression (20,000 of the unlabelled images; on the first 100 principal components of our vectors);
 - graphlearning: Poisson learning, whose graph holds the test images, too (it knows no new ones), and PoissonMBO,
@@ -23,6 +24,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,12 +121,16 @@ class World:
         return y
 
 
-def arm(world: World, name: str) -> Fit:
-    """One of ours."""
+def arm(world: World, name: str, told: bool = False) -> Fit:
+    """One of ours, told the frequencies of the classes or not."""
+    material, shares = world.material, np.bincount(world.truth) / len(world.truth)
+    if told:
+        classify = material.settings.classify.model_copy(update={"prior": tuple(shares)})
+        material = replace(material, settings=material.settings.model_copy(update={"classify": classify}))
 
     def fit(y: Array, _: float) -> Array:
         rows = world.where.pool[np.flatnonzero(y >= 0)]
-        head: Any = arms.find(name)(Situation(world.material, Split("draw", 0, rows, world.where.test, 0)))
+        head: Any = arms.find(name)(Situation(material, Split("draw", 0, rows, world.where.test, 0)))
         return head.logits(world.hidden).argmax(1).numpy()
 
     return fit
@@ -201,6 +207,7 @@ def peers(world: World, threads: int) -> dict[str, tuple[Callable[[], Fit], tupl
     none = (0.0,)
     listed: dict[str, tuple[Callable[[], Fit], tuple[float, ...]]] = {
         "augmint encoder-propagate": (lambda: arm(world, "encoder-propagate"), none),
+        "augmint encoder-propagate, told": (lambda: arm(world, "encoder-propagate", True), none),
         "augmint encoder": (lambda: arm(world, "encoder"), none),
     }
     for where in ("pixels", "features"):
