@@ -1,9 +1,12 @@
 """Filters, distances and thresholds against counting by hand and brute force."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.decomposition import PCA
 
 from augmint.config import MintSettings
 from augmint.errors import InputError
@@ -60,6 +63,20 @@ def test_reduced_images_are_small_and_never_farther_apart(shape: tuple[int, int,
     full = distances.rms(images[:10], images[10:]) * images[0].numel() ** 0.5
     pixels_padded = (-(-shape[1] // 2) * 2) / shape[1]
     assert bool((near <= full * 2 * pixels_padded + 1e-4).all())
+
+
+def test_a_reduced_pool_keeps_the_directions_in_which_it_varies_most() -> None:
+    """Those of scikit-learn's PCA: as much variance, and distances never exceed those of all numbers."""
+    pool = digits(300, channels=3)
+    noise = torch.randint(0, 60, pool.images.shape, generator=torch.Generator().manual_seed(0)).byte()
+    pool = replace(pool, images=pool.images // 2 + noise)
+    small, means = distances.ReducedPool.of(pool), distances.reduced(pool.images)
+    assert means.shape[1] == 192 and small.rows.shape == (300, distances.DIRECTIONS)
+    most = PCA(distances.DIRECTIONS, svd_solver="full").fit(means.numpy()).explained_variance_.sum()
+    assert float(small.rows.var(0).sum()) == pytest.approx(most, rel=1e-3)
+    torch.testing.assert_close(small.reduce(pool.images[:20]), small.rows[:20])
+    few, all_ = (torch.cdist(of.double(), of.double()) for of in (small.rows, means))
+    assert bool((few <= all_ + 1e-4).all()) and float((few / all_)[0, 1:].max()) < 0.999
 
 
 def test_nearest_images_are_those_of_brute_force() -> None:

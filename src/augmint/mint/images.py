@@ -17,7 +17,7 @@ from augmint.config import MintSettings
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.mint import filters
-from augmint.mint.distances import nearest_images, to_earlier, to_parents
+from augmint.mint.distances import ReducedPool, nearest_images, to_earlier, to_parents
 from augmint.mint.draw import Generator, draw, judge, numbered
 from augmint.mint.thresholds import Thresholds
 
@@ -105,10 +105,10 @@ def score(
     parents: Tensor,
     labels: Tensor,
     classifier: Classifier,
-    small: Tensor | None = None,
+    small: ReducedPool | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """What the judges say of candidates uint8 [N, C, H, W], each for itself: float32 [N] by name, and the row of the
-    nearest real image. `small`: `reduced_pool(pool)`, where it is at hand."""
+    nearest real image. `small`: `ReducedPool.of(pool)`, where it is at hand."""
     real_distance, nearest_rows = nearest_images(images, pool, small=small)
     scores = {
         "contrast": filters.contrast(images),

@@ -20,7 +20,7 @@ from torch import Tensor
 from augmint.config import MintSettings
 from augmint.data.table import ImageTable
 from augmint.errors import UsageError
-from augmint.mint.distances import reduced_pool
+from augmint.mint.distances import ReducedPool
 from augmint.mint.draw import BATCH, STREAM, Generator, full_batches, post_process
 from augmint.mint.images import Classifier, Minted, check_parents, reasons, score, table_of
 from augmint.mint.thresholds import Thresholds
@@ -63,7 +63,7 @@ class _Mint:
         if len(work.parents) == 0:
             raise UsageError("there is no parent to mint from; give labels, or raise mint.parents_per_class")
         self.work, self.wish, self.folder = work, wish, folder
-        self.small = reduced_pool(work.pool)
+        self.small = ReducedPool.of(work.pool)
         self.finish = None if work.settings.post == "none" else post_process(work.settings.post)
         classes = len(set(work.labels.tolist()))
         self.of_each = wish.count if wish.per_class else math.ceil(wish.count / classes)
