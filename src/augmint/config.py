@@ -263,7 +263,7 @@ Tree = dict[str, Any]
 
 
 def fast() -> Tree:
-    """Fashion-MNIST with 10 label draws in about 20 minutes on 2 cores: the defaults, first on small views."""
+    """Fashion-MNIST with 10 label draws in 20 to 25 minutes on 2 cores: the defaults, first on small views."""
     return {"represent": {"small": 0.9}}
 
 
@@ -272,7 +272,7 @@ def demo() -> Tree:
     return {
         "represent": {"width": 32, "images": 80_000},
         "generate": {"image": {"images": 60_000}, "feature": {"images": 45_000}},
-        "classify": {"images": 12_800, "batch": 32, "width": 16},
+        "classify": {"images": 9_600, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},
         "measure": {"images": 60_000},
     }
