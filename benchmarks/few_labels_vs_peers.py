@@ -237,18 +237,18 @@ def cell(world: World, fit: Fit, choices: tuple[float, ...], each: int, draws: i
 
 def show(cells: dict[str, Any], names: list[str]) -> None:
     """Mean ± std, and below it ours minus the peer's with its interval."""
-    print(f"{'':28}" + "".join(f"{each:>22}" for each in EACH) + "   labels a class")
+    print(f"{'':34}" + "".join(f"{each:>22}" for each in EACH) + "   labels a class")
     ours = "augmint encoder-propagate"
     for name in names:
         there = [cells.get(f"{name}/{each}") for each in EACH]
         if not all(there):
             continue
         values = [100 * np.array(c["accuracy"]) for c in there if c]
-        print(f"{name:28}" + "".join(f"{v.mean():15.1f} ± {v.std(ddof=1):4.1f}" for v in values))
+        print(f"{name:34}" + "".join(f"{v.mean():15.1f} ± {v.std(ddof=1):4.1f}" for v in values))
         if name != ours and all(f"{ours}/{each}" in cells for each in EACH):
             best = [100 * np.array(cells[f"{ours}/{each}"]["accuracy"]) for each in EACH]
             ends = [t_interval(a[: len(b)] - b[: len(a)]) for a, b in zip(best, values, strict=True)]
-            print(f"{'  ours is ahead by':28}" + "".join(f"{m:8.1f} [{low:5.1f},{high:5.1f}]" for m, low, high in ends))
+            print(f"{'  ours is ahead by':34}" + "".join(f"{m:8.1f} [{low:5.1f},{high:5.1f}]" for m, low, high in ends))
 
 
 def main() -> None:
