@@ -33,7 +33,7 @@ LEAST_STEPS = 8  # shorter trainings say nothing
 LEAST_IMAGES = 200  # among fewer, neighbours say little
 MOST_IMAGES = 5_000  # of one candidate's training
 JUDGED = 2000  # images that the candidates are judged on
-CLEAR = 2.0  # standard errors of a lead that counts
+CLEAR = 3.0  # standard errors of a lead that counts; the best of five candidates is looked at, after a short training
 SILENT = 0.05  # no better than this above chance, turns cannot be told in these images
 Train = Callable[[str, RepresentSettings], Encoder]
 
