@@ -3,7 +3,7 @@
     near = candidates(features)                         # once for a table: more neighbours than a graph has
     graph = near.graph()                                # the nearest
     graph = near.graph(logits)                          # the nearest among those that are taken for the same
-    graph = agreeing(near, decide, two_lessons(…))          # decisions → logits → graph, lesson by lesson
+    graph = agreeing(near, decide, two_lessons(…))      # decisions → logits → graph, lesson by lesson
 
 Encoders put some classes so near each other (shirts, coats, pullovers) that a graph of features alone leads from one
 into the other. What a classifier taught by its decisions thinks is smoother than these, so edges that it finds
@@ -82,8 +82,8 @@ def two_lessons(
     hidden: Tensor,
     present: Tensor | slice = slice(None),
 ) -> Sequence[Lesson]:
-    """First least squares, beside the head of the labels, then a student (of decisions and
-    steps). Both on all rows, hidden [N, D]; of classes that are not `present` (without labels) they have no opinion."""
+    """First least squares, beside the head of the labels, then what `student` makes of (decisions, steps). Both on
+    all rows, hidden [N, D]; of classes that are not `present` (without labels) they have no opinion."""
 
     def linear(decisions: Tensor) -> Tensor:
         return (head + squares.fit(decisions, len(head.bias))).logits(hidden)[:, present]

@@ -9,7 +9,8 @@ unless the lead is clear. No label is looked at, so the comparison of arms later
 cost is taken from `represent.images`.
 
 Not the default: short trainings of digits, garments and CIFAR-10 (one seed) all left it with the usual views, at the
-cost of the images that it saw. They differ little in what they tell, and views that turn images tell least by design.
+cost of the images that it saw. They differ little in what they tell, and what leads is not what is better: views that
+turn images led on CIFAR-10 by 2.5 standard errors, and were five points worse.
 """
 
 from collections.abc import Callable
