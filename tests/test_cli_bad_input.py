@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from augmint import cli
+from augmint import __version__, cli
 from augmint.errors import InputError
 from augmint.judge.stored import keep, kept
 from augmint.report.evidence import Evidence
@@ -100,3 +100,10 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 130 and "the same command goes on" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["augmint", "--version"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"augmint {__version__}\n")

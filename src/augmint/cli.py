@@ -24,12 +24,17 @@ from augmint.judge.gate import Wish
 from augmint.train import ProgressOut, RunDir, parallel
 
 app = typer.Typer(
-    help="From a folder of images with few labels to a classifier, minted training images and an honest verdict.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+@app.callback()
+def about(version: options.Version = False) -> None:
+    """From a folder of images with few labels to a classifier, minted training images and an honest verdict."""
+
 
 # What the disk may answer anywhere that a file is written or read; no defect of ours.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ENOTDIR}

@@ -57,7 +57,7 @@ class RepresentSettings(Strict):
     grid: int = Field(2, ge=1, le=7)  # features are means over grid × grid cells of the last maps; 1: over all
     levels: int = Field(3, ge=1, le=4)  # features describe the maps of so many last stages (cnn, timm: of one)
     views: str = "simclr"  # name of a policy; auto (experimental): search
-    search: Fraction = 0.2  # share of the images that `views: auto` may spend on choosing
+    search: Fraction = 0.1  # share of the images that `views: auto` may spend on choosing
     view_options: dict[str, dict[str, Any]] = {}  # of policies, by name
     images: Positive = 320_000
     small: Fraction = 0.0  # share of the training, its first, on views of 0.7 of the side (at least 16): half the work

@@ -3,6 +3,7 @@
 def command(source: Source, out: Out = None, as_json: Json = False) -> None: ...
 """
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,16 @@ import typer
 
 from augmint.config import PRESETS
 
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"augmint {version('augmint')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+]
 Source = Annotated[
     str,
     typer.Argument(
