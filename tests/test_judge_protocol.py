@@ -254,6 +254,27 @@ def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
     assert float((head.logits(features).argmax(1) == classes).float().mean()) > 0.95
 
 
+def test_gaussian_features_have_their_covariance_from_unlabelled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One label a class has no spread of its own; held-out features have no part in it."""
+    g = torch.Generator().manual_seed(0)
+    classes, spread = torch.arange(3000) % 3, torch.tensor([0.2, 0.6, 1.0])
+    features = torch.randn(3000, 3, generator=g) * spread + 20 * torch.eye(3)[classes]
+    features[2000:] *= 50
+    pool = torch.arange(3000)
+    material: Any = SimpleNamespace(
+        table=SimpleNamespace(labels=classes, classes=("a", "b", "c")),
+        pool=pool,
+        place=pool,
+        hidden=features,
+        settings=resolve(overrides={"mint": {"features_per_label": 2000}}),
+    )
+    situation = Situation(material, protocol.Split("fold", 0, torch.arange(3), torch.arange(2000, 3000), 1))
+    monkeypatch.setattr(arms, "_head", lambda situation, extra: extra)
+    made, labels = cast(Any, arms.encoder_gaussian(situation))
+    assert torch.equal(labels.unique(), torch.arange(3))
+    torch.testing.assert_close(made[labels == 1].std(0), spread, rtol=0.15, atol=0.05)
+
+
 def test_a_class_without_labels_changes_nothing_about_the_others() -> None:
     """One more class that nobody labelled: the same decisions as without it, and none for it."""
     x = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ Features are float [N, D]; made ones are float32 on the CPU.
 
 import numpy as np
 import torch
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import ledoit_wolf_shrinkage
 from torch import Tensor
 
 from augmint import seeding
@@ -24,9 +24,9 @@ def gaussian_features(
     """`per_class` draws from one Gaussian per class: float32 [M, D] and int64 [M].
 
     Means are those of the labelled rows of `features` [N, D]; the covariance is shared, shrunk (Ledoit & Wolf,
-    2004), and taken over all rows about their class's mean; an unlabelled row (label -1) belongs to the nearest
-    mean. After "distribution calibration" (Yang et al., ICLR 2021), which borrows its covariance from classes
-    with many images. Classes without a label get none. InputError if nothing is labelled.
+    2004), and taken over all rows about the mean of all in their class; an unlabelled row (label -1) belongs to the
+    nearest labelled mean. After "distribution calibration" (Yang et al., ICLR 2021), which borrows its covariance
+    from classes with many images. Classes without a label get none. InputError if nothing is labelled.
     """
     rows = features.double().cpu().numpy()
     known = labels.cpu().numpy()
@@ -34,17 +34,16 @@ def gaussian_features(
     if len(present) == 0:
         raise InputError("no label among the features; Gaussian features need at least one")
     means = np.stack([rows[known == c].mean(0) for c in present])
-    nearest = ((rows**2).sum(1)[:, None] - 2 * rows @ means.T + (means**2).sum(1)).argmin(1)
-    belongs = np.where(known >= 0, np.searchsorted(present, known), nearest)
-    covariance, _ = ledoit_wolf(rows - means[belongs], assume_centered=True)
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(values.clip(min=0))
-    noise = seeding.generator(seed, "gaussian-features").standard_normal((len(present), per_class, rows.shape[1]))
-    made = means[:, None] + noise @ root.T
-    return (
-        torch.from_numpy(made.reshape(-1, rows.shape[1])).float(),
-        torch.from_numpy(np.repeat(present, per_class)),
-    )
+    to_mean = ((rows**2).sum(1)[:, None] - 2 * rows @ means.T + (means**2).sum(1)).argmin(1)
+    of = np.where(known >= 0, np.searchsorted(present, known), to_mean)
+    rests = rows - np.stack([rows[of == c].mean(0) for c in range(len(present))])[of]
+    shrunk = ledoit_wolf_shrinkage(rests, assume_centered=True)
+    # mixtures of the rests have their covariance; what is shrunk is noise of their mean variance
+    random = seeding.generator(seed, "gaussian-features")
+    mixed = random.standard_normal((len(present) * per_class, len(rests))) @ rests * np.sqrt((1 - shrunk) / len(rests))
+    noise = random.standard_normal(mixed.shape) * np.sqrt(shrunk * (rests**2).mean())
+    made = np.repeat(means, per_class, 0) + mixed + noise
+    return torch.from_numpy(made).float(), torch.from_numpy(np.repeat(present, per_class))
 
 
 def smote_features(

@@ -17,16 +17,17 @@ import torch
 
 from augmint.augment import POLICIES, Augment, policy
 from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, Student, fit_finetuned, fit_logistic
-from augmint.data.table import Batch
+from augmint.data.table import UNLABELLED, Batch
 from augmint.errors import UsageError
 from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, smote_features
 from augmint.judge.situation import Situation
-from augmint.seeding import Draws
+from augmint.seeding import Draws, permutation
 
 Head = LogisticHead | Student  # of hidden vectors; the others of images
 Model = ScratchClassifier | FinetunedEncoder | Head
 Arm = Callable[[Situation], Model]
 MOST = 0.5  # of a batch that extra samples may have
+CALIBRATING = 5_000  # unlabelled features that the Gaussian arm takes its covariance from
 
 
 def find(name: str) -> Arm:
@@ -146,9 +147,14 @@ def encoder_finetune(situation: Situation) -> Model:
 
 
 def encoder_gaussian(situation: Situation) -> Model:
-    """The same with features drawn from one Gaussian a class, covariance shared."""
-    own = situation.material.hidden[situation.rows], situation.labels
-    return _head(situation, gaussian_features(*own, _per_class(situation), situation.split.seed, situation.classes))
+    """The same with features drawn from one Gaussian a class, with the covariance of unlabelled features about the
+    means of the labelled ones."""
+    free = torch.nonzero(situation.unlabelled)[:, 0]
+    free = free[permutation(len(free), situation.split.seed, "gaussian")[:CALIBRATING]]
+    features = situation.material.hidden[torch.cat([situation.rows, free])]
+    labels = torch.cat([situation.labels, torch.full_like(free, UNLABELLED)])
+    some = gaussian_features(features, labels, _per_class(situation), situation.split.seed, situation.classes)
+    return _head(situation, some)
 
 
 def encoder_smote(situation: Situation) -> Model:
