@@ -92,13 +92,13 @@ def test_images_are_turned_as_far_as_their_shape_stays() -> None:
     ids=["clear", "within the noise", "behind"],
 )
 def test_only_a_clear_lead_moves_the_usual_views(lead: float, noise: float, chosen: str) -> None:
-    """The oracle of the error is the standard error of the paired differences, planted exactly."""
+    """The oracle of the error is the standard error of the paired differences, planted exactly, and two trainings'."""
     base = 0.4 + 0.5 * torch.rand(400, generator=torch.Generator().manual_seed(0))
     swing = noise * torch.tensor([1.0, -1.0]).repeat(200)
     choice = decide({"simclr": base + lead + swing, "gentle-upright": base}, "gentle-upright", images=7, chance=0.25)
     assert choice.chosen == chosen
     assert choice.leads["simclr"] == pytest.approx(lead, abs=1e-6)
-    assert choice.errors["simclr"] == pytest.approx(noise / 399**0.5, rel=1e-3)
+    assert choice.errors["simclr"] == pytest.approx((noise**2 / 399 + 2 * 0.006**2) ** 0.5, rel=1e-3)
     assert choice.images == 7 and f"views: {chosen} chosen" in choice.describe()
 
 
