@@ -19,6 +19,9 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from augmint.config import resolve
+from augmint.data.sheet import sheet
+from augmint.generate.snapshots import film
+from augmint.report.words import BELIEVED
 from augmint.seeding import generator
 
 Array = NDArray[Any]
@@ -257,6 +260,9 @@ def _minted(folder: Path, images: Array, labels: Array) -> None:
         "parent_classes": [CLASSES[labels[p]] for p in parents],
         "rejected_reasons": [reasons[int(r)] for r in rng.integers(0, 6, 24)],
         "counts": {},
+        "class_names": [CLASSES[labels[p]] for p in np.repeat(parents, 4)],
+        "way_classes": list(CLASSES[:2]),
+        "believed": {name: [[3 - i, "too real" if i < 2 else "kept"] for i in range(10)] for name in BELIEVED},
         "real_distances": {q: 0.2 + float(q) for q in quantiles},
         "nearest_is_parent": 0.31,
         "minted_distances": {q: 0.35 + 0.8 * float(q) for q in quantiles},
@@ -268,6 +274,11 @@ def _minted(folder: Path, images: Array, labels: Array) -> None:
         "copies_real": real[copied],
         "copies_distance": torch.linspace(0.21, 0.34, 16),
         "rejected": child(rejected),
+        "by_class": child(np.repeat(parents, 4)),
+        "way_parents": real[parents[:4]].reshape(2, 2, 1, 8, 8),
+        "noise_ways": torch.stack([child(np.full(9, p)) for p in parents[:2]]),
+        "parent_ways": torch.stack([child(np.full(9, p)) for p in parents[:2]]),
+        **{name: child(parents) for name in BELIEVED},
     }
     contiguous = {k: v.contiguous() for k, v in tensors.items()}
     save_file(contiguous, folder / "minted" / "gallery.safetensors", metadata={"facts": json.dumps(facts)})
@@ -286,12 +297,13 @@ def _encoder(folder: Path, images: Array) -> None:
 
 
 def _snapshots(folder: Path, images: Array) -> None:
+    stage = folder / "stages" / "generate-image" / "0123456789ab-0"
     for i, seen in enumerate((1000, 20000, 40000, 60000, 96000)):
         noisy = images[:100] + generator("snapshots", i).normal(0, 8 - 2 * i if i < 4 else 0.5, (100, 8, 8))
-        sheet = noisy.reshape(10, 10, 8, 8).swapaxes(1, 2).reshape(80, 80).clip(0, 16) * 15.9
-        image = Image.fromarray(sheet.astype(np.uint8)).resize((320, 320), Image.Resampling.NEAREST)
-        image.save(folder / "stages" / "generate-image" / "0123456789ab-0" / f"fakes_{seen}.png")
-    (folder / "stages" / "generate-image" / "0123456789ab-0" / "fakes_9.png").write_text("broken")
+        pixels = torch.from_numpy((noisy.clip(0, 16) * 15.9).astype(np.uint8))[:, None]
+        sheet(pixels, 10).save(stage / f"fakes_{seen}.png")
+    film(stage).save(stage / "film.png")
+    (stage / "fakes_odd.png").write_text("broken")
 
 
 if __name__ == "__main__":

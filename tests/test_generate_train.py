@@ -1,18 +1,22 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from augmint.config import FeatureGeneratorSettings, ImageGeneratorSettings, OptimiserSettings
+from augmint.data.sheet import sheet
 from augmint.data.table import ImageTable
 from augmint.errors import Diverged, InputError, UsageError
 from augmint.generate import pairs
 from augmint.generate.feature import FeatureGenerator, train_feature_generator
 from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.generate.rivals import gaussian_features
+from augmint.generate.snapshots import Snapshots
 from augmint.generate.views import together
-from augmint.seeding import Draws
-from augmint.train import Compute, RunDir
+from augmint.generate.ways import along_noise, between_parents
+from augmint.seeding import Draws, permutation
+from augmint.train import Compute, Plan, RunDir
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 SMALL = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, images=96, batch=16)
@@ -144,6 +148,66 @@ def test_snapshots_and_metrics_in_the_run_folder(digits, tmp_path):
         assert (stage.folder / "reals.png").exists() and (stage.folder / "fakes_96.png").exists()
         line = (run.folder / "metrics.jsonl").read_text()
     assert all(name in line for name in ("d_real", "d_fake", "d_gradient", "g_gradient"))
+
+
+def test_the_film_has_the_same_child_of_each_parent_over_all_sheets(digits, tmp_path):
+    """A generator that gets brighter shows that from left to right, also the sheets of before a stop."""
+    pool, _ = digits
+    plan = Plan(images=160, batch=16, seed=0, stream="x", device=torch.device("cpu"))
+    light = [0]
+
+    def generate(images, draws):
+        return images // 2 + light[0] + (draws.rows % 9).to(torch.uint8)[:, None, None, None]  # the child's number
+
+    with RunDir.open(tmp_path / "run", {}) as run:
+        stage = run.stage("generate-image", {}, 0)
+        for steps in ((2, 4), (10,)):
+            snapshots = Snapshots(stage, pool, 0, plan, generate)
+            for step in steps:
+                light[0] = 10 * step
+                snapshots.look(step)
+        parents = snapshots.parents
+        columns = [parents, *(parents // 2 + 10 * step for step in (2, 4, 10))]
+        wanted = sheet(torch.stack(columns, 1).flatten(0, 1), 4)
+        assert np.array_equal(np.asarray(Image.open(stage.folder / "film.png")), np.asarray(wanted))
+
+
+def test_the_film_of_a_training_shows_its_generator(digits, tmp_path):
+    pool, features = digits
+    with RunDir.open(tmp_path / "run", {}) as run:
+        stage = run.stage("generate-image", {}, 0)
+        generator = train_image_generator(pool, features, SMALL, CPU, seed=0, stage=stage)
+        parents = pool.images[permutation(len(pool), 0, "snapshots")[:10]]
+        children = generator.generate(parents, Draws(0, "snapshots", 0, torch.arange(10) * 9))
+        wanted = np.asarray(sheet(torch.stack([parents, children], 1).flatten(0, 1), 2), dtype=int)
+        assert np.abs(np.asarray(Image.open(stage.folder / "film.png"), dtype=int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("condition", ["none", "cluster"])
+def test_ways_lead_through_the_bottleneck(digits, condition):
+    """The ends are the generator's own children; half way are the images of half-way codes and bottlenecks."""
+    pool, features = digits
+    settings = SMALL.model_copy(update={"condition": condition, "clusters": 3})
+    generator = train_image_generator(pool, features, settings, CPU, seed=0)
+    net, one, other = generator.network, pool.images[:6], pool.images[6:12]
+    start, end = rows(6), rows(6, step=1)
+    along = along_noise(generator, one, (start, end), steps=3)
+    between = between_parents(generator, one, other, start, steps=3)
+    with torch.inference_mode():
+        hidden, hidden_other = (net.encoder(images.float() / 255) for images in (one, other))
+        z, z_end = (d.normal("noise", 8) for d in (start, end))
+        ways = [
+            (along[:, 0], net.child(hidden, z)),
+            (along[:, 1], net.child(hidden, (z + z_end) / 2**0.5)),
+            (along[:, 2], net.child(hidden, z_end)),
+            (between[:, 0], net.child(hidden, z)),
+            (between[:, 1], net.child((hidden + hidden_other) / 2, z)),
+            (between[:, 2], net.child(hidden_other, z)),
+        ]
+    for found, wanted in ways:
+        assert (found.float() - 255 * wanted).abs().max() < 0.6
+    assert (along[:, 0].int() - generator.generate(one, start).int()).abs().max() <= 1
+    assert not torch.equal(along[:, 1], along[:, 0]) and not torch.equal(between[:, 1], between[:, 0])
 
 
 def test_input_that_does_not_fit(digits):

@@ -1,6 +1,8 @@
 """What export writes is whole, readable by others, and says where every image came from."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 
-from augmint.config import MintSettings
+from augmint.config import ImageGeneratorSettings, MintSettings
 from augmint.data import load
 from augmint.errors import InputError
+from augmint.generate.image import train_image_generator
 from augmint.mint import export
 from augmint.mint.gallery import gallery, spread
 from augmint.mint.names import folder_names
+from augmint.seeding import Draws
+from augmint.train import Compute
 from fake_mint import LOOSE, Collapsed, Fake, digits, mint
 
+CPU = Compute(torch.device("cpu"), bf16=False)
 POOL = digits(400)
 SOME = MintSettings(realness=(0.2, 0.8), children=3, per_parent=2)
 
@@ -103,6 +109,58 @@ def test_gallery_as_the_report_reads_it(tmp_path: Path) -> None:
     assert set(facts["real_distances"]) == set(facts["minted_distances"])
     kept = {minted.table.images[i].numpy().tobytes() for i in torch.nonzero(minted.kept)[:, 0]}
     assert all(child.numpy().tobytes() in kept for child in tensors["children"].flatten(0, 1))
+
+
+def test_the_gallery_has_kept_ones_of_each_class(tmp_path: Path) -> None:
+    minted = mint(Fake(), POOL, settings=SOME.model_copy(update={"per_parent": 4, "children": 6}))
+    tensors, facts = gallery(minted, POOL)
+    pictures = [image.numpy().tobytes() for image in minted.table.images]
+    places = [pictures.index(image.numpy().tobytes()) for image in tensors["by_class"]]
+    assert minted.kept[places].all() and len(set(places)) == len(places)
+    assert facts["class_names"] == [POOL.classes[k] for k in minted.table.labels[places].tolist()]
+    kept = {name: of.get("kept", 0) for name, of in minted.counts().items()}
+    assert Counter(facts["class_names"]) == {name: min(n, 10) for name, n in kept.items() if n}
+    assert facts["class_names"] == sorted(facts["class_names"])
+
+
+def test_the_gallery_has_what_the_judges_believe_most_and_least() -> None:
+    minted = mint(Fake(), POOL, settings=SOME)
+    agreement = torch.linspace(0, 1, 180)[torch.randperm(180, generator=torch.Generator().manual_seed(0))]
+    agreement[:3] = torch.nan
+    tensors, facts = gallery(replace(minted, scores={**minted.scores, "agreement": agreement}), POOL)
+    for name, scores in (("realness", minted.scores["realness"]), ("agreement", agreement)):
+        for end, descending in (("most", True), ("least", False)):
+            order = torch.argsort(scores.nan_to_num(-9 if descending else 9), descending=descending)[:10]
+            told = facts["believed"][f"{name}_{end}"]
+            assert [score for score, _ in told] == scores[order].tolist()
+            assert [fate for _, fate in told] == [minted.reason[i] or "kept" for i in order.tolist()]
+            assert torch.equal(tensors[f"{name}_{end}"], minted.table.images[order])
+
+
+def test_the_gallery_has_ways_between_parents_of_one_class() -> None:
+    settings = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, images=32, batch=16)
+    generator = train_image_generator(POOL, POOL.images.flatten(1).float(), settings, CPU, seed=0)
+    minted = mint(Fake(), POOL, settings=SOME)
+    tensors, facts = gallery(minted, POOL, generator)
+    assert len(facts["way_classes"]) == 6 and tensors["noise_ways"].shape == (6, 9, 1, 8, 8)
+    rows = torch.tensor(
+        [[int((POOL.images == one).flatten(1).all(1).nonzero()[0]) for one in ends] for ends in tensors["way_parents"]]
+    )
+    assert (rows[:, 0] != rows[:, 1]).all()
+    assert [[POOL.classes[k] for k in pair] for pair in POOL.labels[rows].tolist()] == [
+        [c, c] for c in facts["way_classes"]
+    ]
+    assert torch.isin(rows, minted.parent_rows[minted.kept]).all()
+    draws = [Draws(minted.seed, "mint/ways", step, rows[:, 0]) for step in range(2)]
+    ends = {
+        "noise_ways": [(rows[:, 0], draws[0]), (rows[:, 0], draws[1])],
+        "parent_ways": [(rows[:, 0], draws[0]), (rows[:, 1], draws[0])],
+    }
+    for name, both in ends.items():
+        for place, (parents, noise) in zip((0, -1), both, strict=True):
+            wanted = generator.generate(POOL.gather(parents), noise)
+            assert (tensors[name][:, place].int() - wanted.int()).abs().max() <= 1
+    assert "noise_ways" not in gallery(minted, POOL)[0]
 
 
 def test_nothing_kept_and_nothing_drawn_can_be_exported(tmp_path: Path) -> None:

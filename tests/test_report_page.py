@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from safetensors.numpy import load_file
 
 from augmint.report import collect, write
 from augmint.report.page import SECTIONS, html
 from augmint.report.pictures import picture
 from augmint.report.text import measures
+from augmint.report.words import BELIEVED
 from fake_run import make_run
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -76,11 +78,32 @@ def test_the_page_is_whole_and_needs_nothing_else(page: Path) -> None:
 def test_pictures_have_words_and_figures_have_names(page: Path) -> None:
     text = page.read_text()
     reader = Reader(text)
-    assert len(reader.images) == 10 + 80 + 2 * 16 + 24 + 2 + 2 + 1  # families, pairs, rejected, sheets, map, nearest
+    counts = {"families": 90, "pairs": 32, "rejected": 24, "encoder": 2, "nearest": 1, "film": 1}
+    counts |= {"classes": 40, "noise ways": 2 * 10, "parent ways": 2 * 11, "believed": 4 * 10}
+    assert len(reader.images) == sum(counts.values())
     assert all(image["alt"] for image in reader.images)
     names = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(names) == len(set(names)) == 9
     assert "#123456" not in text
+
+
+def test_the_gallery_is_shown_in_its_order(page: Path) -> None:
+    tensors = load_file(page.parent.parent / "minted" / "gallery.safetensors")
+    sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', page.read_text(), re.DOTALL))
+
+    def uris(section: str) -> list[str | None]:
+        return [image["src"] for image in Reader(sections[section]).images]
+
+    def wanted(*rows: np.ndarray) -> list[str]:
+        return [picture(p).uri for row in rows for p in row]
+
+    ends, noise, across = (tensors[name] for name in ("way_parents", "noise_ways", "parent_ways"))
+    along = [part for k in range(2) for part in (ends[k, :1], noise[k])]
+    between = [part for k in range(2) for part in (ends[k, :1], across[k], ends[k, 1:])]
+    assert uris("ways") == wanted(*along, *between)
+    assert uris("believed") == wanted(*(tensors[name] for name in BELIEVED))
+    assert "3.00, too real" in sections["believed"]
+    assert uris("minted")[90:] == wanted(tensors["by_class"])
 
 
 def test_the_verdict_comes_first_in_words_and_sign(page: Path) -> None:

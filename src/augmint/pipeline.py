@@ -183,7 +183,7 @@ class Pipeline(Stages):
         if not stage.done or not (self.run_dir.folder / "minted" / "metadata.parquet").exists():
             start = time.monotonic()
             minted = self.final_situation.minted
-            mint.export(minted, self.pool_table, self.run_dir.folder)
+            mint.export(minted, self.pool_table, self.run_dir.folder, generator=self.image_generator)
             if self.feature_generator is not None:
                 decode = self.encoder.decode if self.encoder.decoder is not None else None
                 made = self.final_situation.minted_features

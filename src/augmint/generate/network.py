@@ -67,8 +67,11 @@ class ImageGeneratorNetwork(nn.Module):
         noise = draws.normal("grain", *self.shape).to(images.device)
         return (images + self.grain * noise).clamp(0, 1)
 
-    def forward(self, parents: Tensor, noise: Tensor, groups: Tensor | None = None) -> Tensor:
-        hidden = self.encoder(parents)
+    def child(self, hidden: Tensor, noise: Tensor, groups: Tensor | None = None) -> Tensor:
+        """The images that the noise [N, noise] leads to from bottlenecks [N, latent]."""
         if self.groups and groups is None:
             groups = self.guess(hidden).argmax(1)
         return cast(Tensor, self.decoder(self.step(hidden, self.told(noise, groups))))
+
+    def forward(self, parents: Tensor, noise: Tensor, groups: Tensor | None = None) -> Tensor:
+        return self.child(self.encoder(parents), noise, groups)

@@ -1,17 +1,20 @@
-"""Pictures of a generator while it learns: reals.png, then fakes_<images>.png, in the stage's folder.
+"""Pictures of a generator while it learns: reals.png, then fakes_<images>.png and film.png, in the stage's folder.
 
     snapshots = Snapshots(stage, table, seed, plan, generate)
     fit(…, on_look=snapshots.look)
 
-Each row of a sheet is a real parent, followed by its children; parents and noise stay the same over the run.
+Each row of a sheet is a real parent, followed by its children; parents and noise stay the same over the run. The film
+has the first child of each parent as every sheet shows it, the earliest left.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from augmint.data.sheet import sheet
+from augmint.data.sheet import GAP, save_png, sheet
 from augmint.data.table import ImageTable
 from augmint.seeding import Draws, permutation
 from augmint.train import Plan, StageDir
@@ -48,4 +51,17 @@ class Snapshots:
         children = self.generate(images, draws).view(len(self.parents), CHILDREN, *images.shape[1:])
         rows = torch.cat([self.parents[:, None], children], 1).flatten(0, 1)
         seen = min(step * self.plan.batch, self.plan.images)
-        sheet(rows, CHILDREN + 1).save(self.stage.folder / f"fakes_{seen}.png")
+        save_png(sheet(rows, CHILDREN + 1), self.stage.folder / f"fakes_{seen}.png")
+        save_png(film(self.stage.folder), self.stage.folder / "film.png")
+
+
+def film(folder: Path) -> Image.Image:
+    """The column of parents, then the first column of children of every sheet there: also of those before a stop."""
+    paths = sorted(folder.glob("fakes_*.png"), key=lambda path: int(path.stem.removeprefix("fakes_")))
+    sheets = [Image.open(path) for path in paths]
+    wide, height = (sheets[0].width - GAP) // (CHILDREN + 1), sheets[0].height
+    strip = Image.new("RGB", ((len(sheets) + 1) * wide + GAP, height), "white")
+    strip.paste(sheets[0].crop((0, 0, GAP + wide, height)))
+    for i, image in enumerate(sheets, start=1):
+        strip.paste(image.crop((GAP + wide, 0, GAP + 2 * wide, height)), (GAP + i * wide, 0))
+    return strip

@@ -1,6 +1,6 @@
 """Write minted images for people and programs, whole or not at all.
 
-    export(minted, pool, run_folder)
+    export(minted, pool, run_folder, generator=generator)
 
     <folder>/minted/<class>/000012.png              the kept images, and nothing else
     <folder>/minted/metadata.parquet                one row each: label, parent, seed, scores, kept, reason
@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 
 from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
+from augmint.generate.image import ImageGenerator
 from augmint.mint.formats import png, write_parquet, write_tars
 from augmint.mint.gallery import gallery, rejected_places
 from augmint.mint.images import Minted
@@ -158,12 +159,15 @@ WRITERS = {"parquet": write_parquet, "webdataset": write_tars}
 FORMATS = ("folders", *WRITERS)
 
 
-def export(minted: Minted, pool: ImageTable, folder: Path, form: str = "folders") -> Path:
+def export(
+    minted: Minted, pool: ImageTable, folder: Path, form: str = "folders", generator: ImageGenerator | None = None
+) -> Path:
     """Write `minted/` and `minted-rejected/` in `folder`, replacing those of an earlier export; returns `minted/`.
 
     `form`: the kept images as class "folders", as "parquet" for Hugging Face's datasets or as "webdataset" tar files.
-    `pool` is the table whose rows the parents are. InputError if the disk refuses or a folder of that name
-    holds other files; what was there before is then untouched.
+    `pool` is the table whose rows the parents are; with the `generator` the report also shows what lies between
+    children. InputError if the disk refuses or a folder of that name holds other files; what was there before is then
+    untouched.
     """
     if form not in FORMATS:
         raise UsageError(f"--format {form}: there is no such format; choose one of {', '.join(FORMATS)}")
@@ -171,7 +175,7 @@ def export(minted: Minted, pool: ImageTable, folder: Path, form: str = "folders"
     for target in (kept, rejected):
         _refuse_foreign(target)
     table, chosen = trail(minted, pool), minted.kept.numpy()
-    tensors, facts = gallery(minted, pool)
+    tensors, facts = gallery(minted, pool, generator)
     with replaced(rejected, kept) as (rejected_part, kept_part):
         _write_part(minted, table, ~chosen, rejected_part, "folders")
         save_file(tensors, kept_part / "gallery.safetensors", metadata={"facts": json.dumps(facts)})

@@ -4,7 +4,7 @@ path = write(Path("runs/fashion"))     # runs/fashion/report/index.html, and rep
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from markupsafe import Markup
 from augmint.report import figures, words
 from augmint.report.encoder import health, worth
 from augmint.report.facts import Facts, collect
-from augmint.report.pictures import Gallery, Picture, nearest_pairs, seen, snapshots
+from augmint.report.pictures import Gallery, Picture, film, nearest_pairs, seen
 from augmint.train.checkpoint import atomic_write
 
 HERE = Path(__file__).parent
@@ -38,6 +38,8 @@ SECTIONS = {
     "robustness": "Robustness",
     "encoder": "What the encoder sees",
     "minted": "Minted images",
+    "ways": "Interpolations",
+    "believed": "Most and least believed",
     "copies": "Copies?",
     "generator": "Generator",
     "rejected": "Rejected",
@@ -58,14 +60,15 @@ def write(folder: Path) -> Path:
     facts = collect(folder)
     page = folder / "report" / "index.html"
     atomic_write(page.with_name("report.json"), json.dumps(facts, indent=1, allow_nan=False))
-    atomic_write(page, html(facts, Gallery.read(folder), snapshots(folder), seen(folder), nearest_pairs(folder)))
+    strip = film(folder, facts["settings"].get("seed", 0))
+    atomic_write(page, html(facts, Gallery.read(folder), strip, seen(folder), nearest_pairs(folder)))
     return page
 
 
 def html(
     facts: Facts,
     gallery: Gallery | None = None,
-    sheets: Sequence[Picture] = (),
+    strip: Picture | None = None,
     encoder: Mapping[str, Picture] = MappingProxyType({}),
     nearest: Picture | None = None,
 ) -> str:
@@ -74,7 +77,7 @@ def html(
     names = WORDS
     environment.globals.update({name: getattr(words, name) for name in names} | {"worth": worth, "health": health})
     template, context = environment.get_template("page.html.jinja"), _context(facts, gallery)
-    context |= {"sheets": sheets, "encoder": encoder, "nearest": nearest}
+    context |= {"strip": strip, "encoder": encoder, "nearest": nearest}
     text = template.render(**context, sections=[])
     present = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in text]
     return template.render(**context, sections=present)
@@ -89,6 +92,7 @@ def _context(facts: Facts, gallery: Gallery | None) -> dict[str, Any]:
         "css": Markup((HERE / "page.css").read_text()),
         "signs": words.SIGNS,
         "stages": words.STAGES,
+        "believed": words.BELIEVED,
         "setting": words.setting(facts),
         "source": f"{source}: " if source else "",
         "families": [

@@ -7,6 +7,8 @@ gallery.families[0].parent.uri
 import base64
 import io
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from augmint.report.facts import gallery_facts
 LARGEST = 96  # pixels; larger images are reduced for the page
 SHOWN = 64  # pixels on the page that small images are brought up to, by a whole factor
 FAMILIES, CHILDREN, PAIRS, REJECTED = 24, 10, 24, 48
-SHEETS = 3  # first, middle and last of the generator's snapshots
 
 Pixels = NDArray[np.uint8]
 
@@ -38,10 +39,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Family:
-    """A real parent and its minted children."""
+    """A row of pictures with a name: minted ones, between the real ones that they come from, where these are shown."""
 
-    parent: Picture
+    name: str
     children: list[Picture]
+    parent: Picture | None = None
+    other: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Gallery:
     families: list[Family]
     pairs: list[tuple[Picture, Picture]]  # minted, its nearest real image; nearest first
     rejected: list[Picture]
+    classes: list[Family]  # kept ones of each class
+    noise_ways: list[Family]
+    parent_ways: list[Family]
+    believed: dict[str, list[Picture]]  # "realness_most", "realness_least", "agreement_most", "agreement_least"
 
     @staticmethod
     def read(folder: Path) -> "Gallery | None":
@@ -60,7 +67,15 @@ class Gallery:
         except (OSError, SafetensorError):
             return None
         facts = gallery_facts(folder)
-        return Gallery(_families(tensors, facts), _pairs(tensors), _rejected(tensors, facts))
+        return Gallery(
+            _families(tensors, facts),
+            _pairs(tensors),
+            _rejected(tensors, facts),
+            _classes(tensors, facts),
+            _ways(tensors, facts, "noise_ways", 1),
+            _ways(tensors, facts, "parent_ways", 2),
+            _believed(tensors, facts),
+        )
 
 
 def picture(pixels: Pixels, caption: str = "") -> Picture:
@@ -82,16 +97,14 @@ def seen(folder: Path) -> dict[str, Picture]:
     return {name: picture for name, picture in found.items() if picture is not None}
 
 
-def snapshots(folder: Path) -> list[Picture]:
-    """Sheets that the image generator drew during its training, earliest first; broken files are left out."""
-    found = {}
-    for path in (folder / "stages" / "generate-image").glob("*/fakes_*.png"):
-        number = path.stem.removeprefix("fakes_")
-        if number.isdigit():
-            found[int(number)] = path
-    numbers = sorted(found)
-    chosen = sorted({numbers[i * (len(numbers) - 1) // (SHEETS - 1)] for i in range(SHEETS)}) if numbers else []
-    return [p for n in chosen if (p := _sheet(found[n], f"after {n:,} images")) is not None]
+def film(folder: Path, seed: int) -> Picture | None:
+    """The same children over the training of the image generator of this seed, None where there is none."""
+    films = (folder / "stages" / "generate-image").glob(f"*-{seed}/film.png")
+    latest = max(films, key=lambda path: path.stat().st_mtime, default=None)
+    if latest is None:
+        return None
+    names = [path.stem.removeprefix("fakes_") for path in latest.parent.glob("fakes_*.png")]
+    return _sheet(latest, "; ".join(f"{n:,}" for n in sorted(int(name) for name in names if name.isdigit())))
 
 
 def nearest_pairs(folder: Path) -> Picture | None:
@@ -117,9 +130,30 @@ def _families(tensors: dict[str, Any], facts: dict[str, Any]) -> list[Family]:
     names = facts.get("parent_classes") or []
     both = zip(tensors.get("parents", [])[:FAMILIES], tensors.get("children", [])[:FAMILIES], strict=False)
     return [
-        Family(picture(parent, _caption(names, i)), [picture(child) for child in children[:CHILDREN]])
+        Family(_caption(names, i), [picture(child) for child in children[:CHILDREN]], picture(parent))
         for i, (parent, children) in enumerate(both)
     ]
+
+
+def _classes(tensors: dict[str, Any], facts: dict[str, Any]) -> list[Family]:
+    both = zip(facts.get("class_names") or [], tensors.get("by_class", []), strict=False)
+    return [Family(name, [picture(p) for _, p in rows]) for name, rows in groupby(both, key=itemgetter(0))]
+
+
+def _ways(tensors: dict[str, Any], facts: dict[str, Any], name: str, ends: int) -> list[Family]:
+    rows = zip(facts.get("way_classes") or [], tensors.get(name, []), tensors.get("way_parents", []), strict=False)
+    return [
+        Family(label, [picture(p) for p in steps], *(picture(p) for p in parents[:ends]))
+        for label, steps, parents in rows
+    ]
+
+
+def _believed(tensors: dict[str, Any], facts: dict[str, Any]) -> dict[str, list[Picture]]:
+    return {
+        name: [picture(p, f"{score:.2f}, {fate}") for p, (score, fate) in zip(tensors[name], told, strict=False)]
+        for name, told in (facts.get("believed") or {}).items()
+        if name in tensors and told
+    }
 
 
 def _pairs(tensors: dict[str, Any]) -> list[tuple[Picture, Picture]]:

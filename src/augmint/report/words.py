@@ -32,6 +32,12 @@ ARMS = {
     "encoder-minted": "+ minted features",
 }
 SIGNS = {"helped": "▲", "hurt": "▼", "equivalent": "=", "undecided": "?", "left out": "–"}
+BELIEVED = {
+    "realness_most": "The discriminators: most real",
+    "realness_least": "The discriminators: least real",
+    "agreement_most": "The independent classifier: most surely of the class of its parent",
+    "agreement_least": "The independent classifier: least",
+}
 STAGES = {
     "views": "search for views",
     "represent": "encoder",
