@@ -172,6 +172,21 @@ def test_the_film_has_the_same_child_of_each_parent_over_all_sheets(digits, tmp_
         assert np.array_equal(np.asarray(Image.open(stage.folder / "film.png")), np.asarray(wanted))
 
 
+def test_snapshots_show_children_of_sources_alone(digits, tmp_path):
+    """With a target G learns from source images; of others it makes anything."""
+    pool, features = digits
+    sources = torch.arange(60, 90)
+    near = torch.arange(100, 130)[:, None]  # what each shows in the target
+    with RunDir.open(tmp_path / "run", {}) as run:
+        stage = run.stage("generate-image", {}, 0)
+        settings = SMALL.model_copy(update={"images": 32})
+        train_image_generator(pool, features, settings, CPU, 0, stage, near=near, sources=sources)
+        shown = np.asarray(Image.open(stage.folder / "film.png"))
+        parents = [shown[2 + 66 * row :, 2:][:64:8, :64:8, 0] for row in range(10)]
+        real = {image.numpy().tobytes() for image in pool.images[sources, 0]}
+        assert all(np.ascontiguousarray(parent).tobytes() in real for parent in parents)
+
+
 def test_the_film_of_a_training_shows_its_generator(digits, tmp_path):
     pool, features = digits
     with RunDir.open(tmp_path / "run", {}) as run:

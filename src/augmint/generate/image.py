@@ -153,7 +153,7 @@ def train_image_generator(
         form = None if encoder is None else encoder.form
         return ImageGenerator(trainer.average.module, trainer.game.judges, shape, settings, compute, seconds, form)
 
-    snapshots = Snapshots(stage, table, seed, plan, lambda images, draws: finished().generate(images, draws))
+    snapshots = Snapshots(stage, table, seed, plan, lambda images, draws: finished().generate(images, draws), sources)
     seconds = fit(trainer.step, count, plan, trainer.state(), stage, on_look=snapshots.look)
     trainer.game.judges.eval()
     return finished(seconds)

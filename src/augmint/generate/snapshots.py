@@ -32,12 +32,15 @@ class Snapshots:
         seed: int,
         plan: Plan,
         generate: Callable[[Tensor, Draws], Tensor],
+        sources: Tensor | None = None,
     ) -> None:
+        """`sources` int64 [S]: the rows that can be parents, where not all can."""
         self.stage, self.plan, self.generate, self.seed = stage, plan, generate, seed
         self.every = max(1, plan.steps // SHEETS)
         self.last = 0
         if stage is not None:
-            order = permutation(len(table), seed, "snapshots")
+            rows = torch.arange(len(table)) if sources is None else sources
+            order = rows[permutation(len(rows), seed, "snapshots")]
             self.parents = table.gather(order[:PARENTS]).cpu()
             sheet(table.gather(order[: PARENTS * (CHILDREN + 1)]).cpu(), CHILDREN + 1).save(stage.folder / "reals.png")
 
