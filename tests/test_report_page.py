@@ -1,5 +1,6 @@
 """The page: whole, self-contained, readable by machines, and safe with odd names."""
 
+import base64
 import io
 import json
 import re
@@ -11,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from rich.console import Console
 from safetensors.numpy import load_file
 
 from augmint.report import collect, write
 from augmint.report.page import SECTIONS, html
-from augmint.report.pictures import picture
+from augmint.report.pictures import film, picture
 from augmint.report.text import measures
 from augmint.report.words import BELIEVED
 from fake_run import make_run
@@ -104,6 +106,20 @@ def test_the_gallery_is_shown_in_its_order(page: Path) -> None:
     assert uris("believed") == wanted(*(tensors[name] for name in BELIEVED))
     assert "3.00, too real" in sections["believed"]
     assert uris("minted")[90:] == wanted(tensors["by_class"])
+
+
+def test_the_film_is_that_of_the_runs_own_seed(tmp_path: Path) -> None:
+    """With several encoder seeds there are several generators: their sheets must not be mixed."""
+    for folder, colour, seen in (("aaaaaaaaaaaa-0", "red", 10), ("bbbbbbbbbbbb-1", "blue", 20), ("c-10", "blue", 30)):
+        stage = tmp_path / "stages" / "generate-image" / folder
+        stage.mkdir(parents=True)
+        for name in ("film", f"fakes_{seen}"):
+            Image.new("RGB", (20, 10), colour).save(stage / f"{name}.png")
+    own, other = film(tmp_path, 0), film(tmp_path, 1)
+    assert own is not None and other is not None
+    assert (own.caption, other.caption) == ("10", "20")
+    assert Image.open(io.BytesIO(base64.b64decode(own.uri.partition(",")[2]))).getpixel((0, 0)) == (255, 0, 0)
+    assert film(tmp_path, 2) is None
 
 
 def test_the_verdict_comes_first_in_words_and_sign(page: Path) -> None:
