@@ -15,15 +15,20 @@ import pytest
 import torch
 from PIL import Image
 
-from augmint.config import MintSettings
+from augmint.config import ImageGeneratorSettings, MintSettings
 from augmint.errors import UsageError
+from augmint.generate.groups import groups_of
+from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.judge.workers import over_cores
 from augmint.mint import Minted, Wish, Work, export, many, mint_many
 from augmint.mint.distances import rms_to_each, to_earlier
 from augmint.mint.draw import draw
 from augmint.mint.folder import FORMATS
+from augmint.seeding import Draws
+from augmint.train import Compute
 from fake_mint import LOOSE, Fake, digits, measured, sure
 
+CPU = Compute(torch.device("cpu"), bf16=False)
 POOL = digits(400)
 PARENTS = torch.arange(150)
 WIDE = LOOSE.model_copy(update={"per_parent": 20})
@@ -73,6 +78,25 @@ def test_candidates_are_those_of_draw(minted: Minted) -> None:
     wanted = draw(Fake(), POOL, PARENTS, children, seed=5)
     assert torch.equal(minted.table.gather(torch.arange(len(wanted))), wanted)
     assert minted.steps[: len(wanted)].tolist() == torch.arange(children).repeat_interleave(len(PARENTS)).tolist()
+
+
+def test_a_conditioned_generator_is_told_the_parents_cluster(tmp_path: Path) -> None:
+    """In a run and by the thousand, also after loading: not the cluster that it guesses from the picture."""
+    settings = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, images=32, batch=16, clusters=5)
+    settings = settings.model_copy(update={"condition": "cluster"})
+    features = POOL.images.flatten(1).float()
+    train_image_generator(POOL, features, settings, CPU, seed=0).save(tmp_path / "g.safetensors")
+    generator = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
+    clusters = groups_of("cluster", features, None, 5, seed=0)
+    assert clusters is not None
+    draws = Draws(5, "mint", 0, PARENTS)
+    wanted = generator.generate(POOL.images[PARENTS], draws, groups=clusters[PARENTS])
+    guessed = generator.generate(POOL.images[PARENTS], draws)
+    assert (wanted.int() - guessed.int()).abs().max() > 1
+    found = draw(generator, POOL, PARENTS, 1, seed=5)
+    assert (found.int() - wanted.int()).abs().max() <= 1  # batches of another size: rounding alone
+    many_of_them = mint_many(replace(work(), generator=generator), Wish(20, False, 5), tmp_path, alone)
+    assert (many_of_them.table.images[: len(PARENTS)].int() - wanted.int()).abs().max() <= 1
 
 
 def test_a_killed_minting_goes_on(tmp_path: Path) -> None:

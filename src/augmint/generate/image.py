@@ -39,6 +39,7 @@ class ImageGenerator:
     compute: Compute
     seconds: float = field(default=0.0)
     trunk: Form | None = None  # of the encoder that D stands on
+    told: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))  # [N]: groups of its images
 
     @torch.inference_mode()
     def generate(self, images: Tensor, draws: Draws, batch: int = 512, groups: Tensor | None = None) -> Tensor:
@@ -86,6 +87,7 @@ class ImageGenerator:
             "settings": self.settings.model_dump(mode="json"),
             "seconds": self.seconds,
             "groups": self.network.groups,
+            "told": self.told,
             "grain": self.network.grain is not None,
             "trunk": None if self.trunk is None else asdict(self.trunk),
         }
@@ -107,7 +109,8 @@ class ImageGenerator:
         network.load_state_dict(state["network"])
         judges.load_state_dict(state["judges"])
         placed = compute.place(network).eval(), compute.place(judges).eval()
-        return ImageGenerator(*placed, shape, settings, compute, state["seconds"], form)
+        told = state.get("told", torch.zeros(0, dtype=torch.int64))
+        return ImageGenerator(*placed, shape, settings, compute, state["seconds"], form, told)
 
 
 def _encoder_for(settings: ImageGeneratorSettings, encoder: Encoder | None) -> Encoder | None:
@@ -150,8 +153,9 @@ def train_image_generator(
     shape = table.shape
 
     def finished(seconds: float = 0.0) -> ImageGenerator:
-        form = None if encoder is None else encoder.form
-        return ImageGenerator(trainer.average.module, trainer.game.judges, shape, settings, compute, seconds, form)
+        form, told = None if encoder is None else encoder.form, trainer.told
+        judges = trainer.game.judges
+        return ImageGenerator(trainer.average.module, judges, shape, settings, compute, seconds, form, told)
 
     snapshots = Snapshots(stage, table, seed, plan, lambda images, draws: finished().generate(images, draws), sources)
     seconds = fit(trainer.step, count, plan, trainer.state(), stage, on_look=snapshots.look)

@@ -117,6 +117,12 @@ class ImageTrainer:
             **({} if self.adaptive is None else {"adaptive": self.adaptive}),
         }
 
+    @property
+    def told(self) -> Tensor:
+        """int64 [N], on the CPU: the group of every image that G learns from; empty if it is told none."""
+        told = self.groups if self.network.groups else None
+        return torch.zeros(0, dtype=torch.int64) if told is None else told.cpu()
+
     def _told(self, noise: Tensor, rows: Tensor) -> Tensor:
         """The noise with the groups of these rows, if G is told them."""
         return self.network.told(noise, self.groups[rows] if self.groups is not None and self.network.groups else None)

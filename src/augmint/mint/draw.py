@@ -16,6 +16,7 @@ from torch import Tensor
 from augmint.augment import policy
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import UsageError
+from augmint.generate.image import ImageGenerator
 from augmint.seeding import Draws
 
 STREAM = "mint"
@@ -59,6 +60,14 @@ def post_process(name: str) -> Callable[[Tensor, Draws], Tensor]:
     return apply
 
 
+def children_of(generator: Generator, pool: ImageTable, rows: Tensor, draws: Draws) -> Tensor:
+    """uint8 [N, C, H, W]: a child of each of `rows`, of its parent's class or cluster where the generator is told."""
+    parents = pool.gather(rows, "cpu")
+    if isinstance(generator, ImageGenerator) and len(generator.told) == len(pool):
+        return generator.generate(parents, draws, groups=generator.told[rows]).cpu()
+    return generator.generate(parents, draws).cpu()
+
+
 def draw(generator: Generator, pool: ImageTable, rows: Tensor, children: int, seed: int, post: str = "none") -> Tensor:
     """uint8 [children * len(rows), C, H, W], in the order of `numbered`; `rows` int64 of `pool`."""
     finish = None if post == "none" else post_process(post)
@@ -67,7 +76,7 @@ def draw(generator: Generator, pool: ImageTable, rows: Tensor, children: int, se
     for child in range(children):
         for part, count in full_batches(rows):
             draws = Draws(seed, STREAM, child, part)
-            images = generator.generate(pool.gather(part, "cpu"), draws).cpu()
+            images = children_of(generator, pool, part, draws)
             made[done : done + count] = (finish(images, draws) if finish else images)[:count]
             done += count
     return made

@@ -21,7 +21,7 @@ from augmint.config import MintSettings
 from augmint.data.table import ImageTable
 from augmint.errors import UsageError
 from augmint.mint.distances import ReducedPool
-from augmint.mint.draw import BATCH, STREAM, Generator, full_batches, post_process
+from augmint.mint.draw import BATCH, STREAM, Generator, children_of, full_batches, post_process
 from augmint.mint.images import Classifier, Minted, check_parents, reasons, score, table_of
 from augmint.mint.thresholds import Thresholds
 from augmint.seeding import Draws
@@ -85,7 +85,7 @@ class _Mint:
         for child in range(int(steps[0]), int(steps[-1]) + 1):
             for part, count in full_batches(rows[steps == child], batch):
                 draws = Draws(self.wish.seed, STREAM, child, part)
-                made = self.work.generator.generate(pool.gather(part, "cpu"), draws).cpu()
+                made = children_of(self.work.generator, pool, part, draws)
                 images.append((self.finish(made, draws) if self.finish else made)[:count])
         return torch.cat(images)
 
