@@ -39,6 +39,50 @@ def test_what_does_not_fit_is_named(call: object, message: str) -> None:
         call()  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"image": {"condition": "class"}}, "image.condition=class needs labels.*condition=cluster"),
+        ({"feature": {"condition": "class"}}, "feature.condition=class needs labels"),
+        ({"image": {"delta": 0.2}}, "image.delta=0.2 counts with loss=margin"),
+        ({"feature": {"delta": 0.2}}, "feature.delta=0.2 counts with loss=margin"),
+        ({"image": {"beta": 1.0, "constraint": "none"}}, "image.beta=1 weighs"),
+        ({"feature": {"beta": 1.0, "constraint": "none"}}, "feature.beta=1 weighs"),
+        ({"image": {"farthest": "uniform", "discriminators": ["image"]}}, "image.farthest=uniform counts for pairs"),
+        ({"feature": {"farthest": "other", "form": "noise"}}, "feature.farthest=other counts for pairs"),
+    ],
+)
+def test_generators_refuse_what_cannot_work_or_does_nothing(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^setting generate: {message}"):
+        resolve(overrides={"generate": given})
+    (name, values), *_ = given.items()
+    resolve(overrides={"generate": {name: {**values, "enabled": False}}})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {
+            "image": {"condition": "cluster"},
+            "feature": {"condition": "cluster", "form": "noise", "farthest": "uniform"},
+        },
+        {"image": {"delta": 0.2, "loss": "margin"}, "feature": {"constraint": "none"}},  # whose beta was not set
+        {"image": {"discriminators": ["contrastive"], "farthest": "generated"}},
+        {"image": {"discriminators": ["projection"]}, "feature": {"form": "noise"}},  # semi_hard was not set
+        {"image": {"farthest": "uniform", "discriminators": ["siamese", "image"]}},
+    ],
+)
+def test_generators_take_what_fits(given: dict[str, object]) -> None:
+    resolve(overrides={"generate": given})
+
+
+def test_a_condition_with_a_target_is_refused() -> None:
+    given = {"target": "ward", "generate": {"image": {"condition": "cluster"}}}
+    with pytest.raises(UsageError, match=r"^setting generate\.image\.condition=cluster knows no target"):
+        resolve(overrides=given)
+    resolve(overrides={**given, "target": None})
+
+
 def test_a_config_that_tries_to_execute_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("!!python/object/apply:os.system ['touch /tmp/owned']")
     with pytest.raises(UsageError, match="not a readable YAML"):

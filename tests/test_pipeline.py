@@ -265,6 +265,7 @@ def test_killed_and_started_again_ends_with_the_same_result(run: am.Run, tmp_pat
         (["run", "digits", "--set", "judge.arms=[scratch-magic]"], 2, "scratch-magic"),
         (["run", "digits", "--set", "classify.prior=[1, 2]"], 2, "2 numbers for 10 classes"),
         (["run", "digits", "--set", "classify.prior=even"], 2, "classify.prior"),
+        (["run", "digits", "--set", "generate.image.condition=class"], 2, "use condition=cluster"),
         (["run", "digits", "--labels-per-class", "5000", "--preset", "tiny"], 3, "5,?000"),
         (["run", "digits", "--device", "cuda:99"], 2, "cuda"),
         (["run", "digits", "--fail-unless", "better"], 2, "choose one of helped, equivalent, not-hurt"),

@@ -8,10 +8,10 @@ training are in images seen.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from augmint.errors import UsageError
 
@@ -149,10 +149,34 @@ class FeatureGeneratorSettings(Strict):
 
 
 class GenerateSettings(Strict):
-    """Both generators."""
+    """Both generators of a run. What cannot work in one, or would do nothing, is refused."""
 
     image: ImageGeneratorSettings = ImageGeneratorSettings()
     feature: FeatureGeneratorSettings = FeatureGeneratorSettings()
+
+    @model_validator(mode="after")
+    def fit_together(self) -> Self:
+        image, feature = self.image, self.feature
+        pairs = {"pair", "siamese"} & set(image.discriminators)
+        if image.enabled:
+            _refuse_idle("image", image, bool(pairs), "discriminators has no pair or siamese")
+        if feature.enabled:
+            told = feature.form == "residual" or feature.condition != "none"
+            _refuse_idle("feature", feature, told, "form=noise has no pairs without a condition")
+        return self
+
+
+def _refuse_idle(name: str, s: ImageGeneratorSettings | FeatureGeneratorSettings, pairs: bool, why: str) -> None:
+    """ValueError for what cannot work in a run, whose pool has no labels, and for what was set and would do nothing."""
+    fields, default = type(s).model_fields, "leave it out"
+    if s.condition == "class":
+        raise ValueError(f"{name}.condition=class needs labels, and generators learn without; use condition=cluster")
+    if s.delta and s.loss != "margin":
+        raise ValueError(f"{name}.delta={s.delta:g} counts with loss=margin alone, not {s.loss}; {default}")
+    if s.constraint == "none" and s.beta not in (0, fields["beta"].default):
+        raise ValueError(f"{name}.beta={s.beta:g} weighs a constraint, and constraint=none; {default}")
+    if not pairs and s.farthest not in ("generated", fields["farthest"].default):
+        raise ValueError(f"{name}.farthest={s.farthest} counts for pairs alone, and {why}; {default}")
 
 
 class MintSettings(Strict):
@@ -257,6 +281,13 @@ class Settings(Strict):
     measure: MeasureSettings = MeasureSettings()
     classify: ClassifySettings = ClassifySettings()
     judge: JudgeSettings = JudgeSettings()
+
+    @model_validator(mode="after")
+    def condition_has_no_target(self) -> Self:
+        image = self.generate.image
+        if self.target and image.enabled and image.condition != "none":
+            raise ValueError(f"generate.image.condition={image.condition} knows no target; leave it out, or --target")
+        return self
 
 
 Tree = dict[str, Any]
@@ -366,4 +397,5 @@ def resolve(preset: str = "fast", file: Path | None = None, overrides: Mapping[s
         where = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             raise UsageError(f"setting {where}: there is no such setting; `augmint settings` lists all") from error
-        raise UsageError(f"setting {where}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"setting {where}: {said}" if where else f"setting {said}") from error
