@@ -18,9 +18,10 @@ from augmint.config import (
 from augmint.data.table import ImageTable
 from augmint.errors import UsageError
 from augmint.generate import contrast, groups, pairs
-from augmint.generate.feature import FeatureGenerator, train_feature_generator
+from augmint.generate.feature import FeatureGenerator, FeatureTrainer, train_feature_generator
 from augmint.generate.game import LAZY, Game, frozen, optimiser
 from augmint.generate.image import ImageGenerator, train_image_generator
+from augmint.generate.image_training import ImageTrainer
 from augmint.generate.views import Adaptive, together
 from augmint.networks.backbones import backbone
 from augmint.networks.contrastive import ContrastiveDiscriminator, FrozenTrunk
@@ -282,6 +283,17 @@ def test_adaptive_follows_the_sign_rule() -> None:
     assert other.chance == Adaptive.MOST
 
 
+@pytest.mark.parametrize(
+    ("loss", "wanted"), [("hinge", 1.0), ("adversarial", 1.0), ("margin", 0.5), ("relativistic", 0.5)]
+)
+def test_the_sign_of_a_relative_loss_is_that_to_the_generated(loss: str, wanted: float) -> None:
+    """D's logits may all be positive; with a loss of differences that says nothing of real images."""
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    real, fake = (v.view(4, 1, 1, 1).expand(-1, 1, 2, 2).sqrt() for v in (values, torch.full((4,), 1.5)))
+    metrics = Game(still(loss=loss), [Quadratic()], CPU).d_step((real, real * 0), (fake, fake * 0), None, draws(4))
+    assert float(metrics["d_sign"]) == wanted
+
+
 def test_the_chance_says_how_many_rows_change() -> None:
     images = some(400, 0, 1, 10, 10)
     assert torch.equal(together([images], draws(400), chance=0.0)[0], images)
@@ -314,6 +326,34 @@ def test_other_is_of_another_group() -> None:
     assert alone is not None and (alone != torch.arange(30)).all()
     with pytest.raises(UsageError, match="needs groups"):
         pairs.opposite("other", features, draws(30))
+
+
+def test_the_other_image_is_of_another_group_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not its neighbour, which may be of the anchor's own group: here every neighbour is of another one."""
+    pool = digits(40)
+    features = pool.images.flatten(1).float()
+    of = torch.arange(40) % 2
+    near = ((torch.arange(40) + 1) % 40)[:, None]
+    seen = []
+
+    def d_step(
+        self: Game, real: object, fake: object, mismatched: tuple[torch.Tensor, ...], *_: object
+    ) -> dict[str, torch.Tensor]:
+        seen.append(mismatched)
+        return {"d_sign": torch.zeros(())}
+
+    monkeypatch.setattr(Game, "d_step", d_step)
+    monkeypatch.setattr("augmint.generate.image_training.groups_of", lambda *_: of)
+    monkeypatch.setattr("augmint.generate.feature.groups_of", lambda *_: of)
+    settings = SMALL.model_copy(update={"farthest": "other", "warm_up": 0.0, "augment": 0.0})
+    image = ImageTrainer(pool, features, near, settings, CPU, 0, None)
+    own = FeatureGeneratorSettings(noise=8, hidden=16, farthest="other")
+    feature = FeatureTrainer(features, near, None, own, CPU, 0)
+    for trainer, rows in ((image, pool.images.float() / 255), (feature, feature.features)):
+        trainer.step(torch.arange(40), draws(40), 0.5)
+        strangers, anchors = (torch.cdist(x.flatten(1), rows.flatten(1)).argmin(1) for x in seen.pop())
+        assert torch.equal(anchors, torch.arange(40))
+        assert (of[strangers] != of).all()
 
 
 def test_groups_are_clusters_or_classes() -> None:

@@ -233,7 +233,8 @@ class FeatureTrainer:
         real, anchors = near, parents
         if groups is not None and len(self.centres) and s.form == "noise":  # no parent: the group's mean stands for it
             real, anchors = parents, self.kinds[groups]
-        mismatched = None if far is None else (real[far], anchors)
+        strange = parents if s.farthest == "other" else real  # a neighbour could be of the anchor's own group
+        mismatched = None if far is None else (strange[far], anchors)
         metrics = self.game.d_step((real, anchors), (children.detach(), anchors), mismatched, draws)
         loss = adversarial = self.game.g_loss((children, anchors), (real, anchors), draws)
         if twins:

@@ -24,6 +24,7 @@ from augmint.seeding import Draws
 from augmint.train import Compute
 
 Pair = tuple[Tensor, Tensor]
+RELATIVE = ("relativistic", "margin")  # losses of differences between real and generated
 LAZY = 4  # the gradient penalty is taken every so many steps, and weighs as much more (Karras et al., CVPR 2020)
 
 
@@ -105,7 +106,8 @@ class Game:
     def d_step(self, real: Pair, fake: Pair, mismatched: Pair | None, draws: Draws) -> dict[str, Tensor]:
         """Better discriminators; `mismatched` counts only for those that look at the anchor.
 
-        The metric `d_sign` is the mean sign of the logits of real images: near 1, D knows them by heart.
+        The metric `d_sign` is the mean sign of the logits of real images: near 1, D knows them by heart. Where the loss
+        knows differences alone, and so no zero, the sign is that of the distance to the mean of the generated ones.
         """
         rules, loss = self.rules, torch.zeros((), device=real[0].device)
         seen: dict[str, list[Tensor]] = {"d_real": [], "d_fake": [], "d_mismatched": []}
@@ -121,7 +123,8 @@ class Game:
             for name, part in zip(seen, (heard.real, heard.fake, heard.mismatched), strict=True):
                 if part is not None:
                     seen[name].append(part.detach().mean())
-            signs.append(heard.real.detach().sign().mean())
+            zero = heard.fake.detach().mean() if rules.loss in RELATIVE else 0.0
+            signs.append((heard.real.detach() - zero).sign().mean())
         norm = update(self.judges, loss, self.optimiser)
         metrics = {name: torch.stack(parts).mean() for name, parts in seen.items() if parts}
         return {"d_loss": loss.detach(), **metrics, "d_sign": torch.stack(signs).mean(), "d_gradient": norm}
@@ -157,7 +160,7 @@ class Game:
         if isinstance(judge, ContrastiveDiscriminator):
             shown = [view(p[0], draws.fork(f"contrast/{i}"), self.contrast.views) for i, p in enumerate((real, fake))]
             real, fake = (shown[0], real[1]), (shown[1], fake[1])
-        both = self.rules.loss in ("relativistic", "margin") or cast(Discriminator, judge).mixes
+        both = self.rules.loss in RELATIVE or cast(Discriminator, judge).mixes
         with self.compute.autocast():
             if not both:
                 logits = judge(*fake).float()

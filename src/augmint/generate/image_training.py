@@ -152,7 +152,8 @@ class ImageTrainer:
         """A step of D, then what it says about the children: the adversarial term and D's metrics."""
         s = self.settings
         far = opposite(s.farthest, self.features[rows], draws, None if self.groups is None else self.groups[rows])
-        others = [] if far is None else [near[far]]
+        of_source = s.farthest == "other" and self.sources is None  # a neighbour could be of the parent's own group
+        others = [] if far is None else [parents[far] if of_source else near[far]]
         chance = 1.0 if self.adaptive is None else self.adaptive.chance
         shown, shown_near, shown_parents, *shown_far = together(
             [children, near, parents, *others], draws.fork("views"), s.augment, chance
