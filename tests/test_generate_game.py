@@ -267,6 +267,47 @@ def test_a_discriminator_with_batch_norm_sees_real_and_generated_in_one_call() -
     assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
+def test_a_pair_discriminator_learns_match_from_mismatch() -> None:
+    """Zeros and ones, all of them real: only the anchor says whether a candidate belongs to it."""
+    pool = digits(400)
+    images = [pool.images[pool.labels == c].float() / 255 for c in (0, 1)]
+    torch.manual_seed(0)
+    judge = image_discriminator("pair", (1, 8, 8), 8)
+    rules = SMALL.model_copy(update={"d_optimiser": OptimiserSettings(lr=3e-3)})
+    game = Game(rules, [judge], CPU)
+
+    def batch(step: int, low: int, high: int) -> list[torch.Tensor]:
+        """Candidates of the anchor's kind, of the other kind, and the anchors."""
+        kind = torch.arange(32) % 2
+        kinds = {"near": kind, "far": 1 - kind, "anchor": kind}
+        at = {name: draws(32, step).integers(name, high, low=low) for name in kinds}
+        return [torch.stack([images[k][i] for k, i in zip(kinds[n], at[n], strict=True)]) for n in kinds]
+
+    for step in range(60):
+        near, far, anchor = batch(step, 0, 30)
+        game.d_step((near, anchor), (some(32, step, 1, 8, 8), anchor), (far, anchor), draws(32, step))
+    near, far, anchor = batch(99, 30, 38)
+    judge.eval()
+    assert (judge(near, anchor) > judge(far, anchor)).float().mean() > 0.9
+
+
+def test_gradients_pass_the_augmentation_of_what_d_sees() -> None:
+    """It is linear in the pixels, so the gradient is its transpose; and it teaches G where D alone does."""
+    images, weights, probe = (some(20, seed, 1, 10, 10) for seed in range(3))
+    images.requires_grad_()
+    (together([images], draws(20))[0] * weights).sum().backward()
+    assert images.grad is not None and images.grad.flatten(1).abs().sum(1).min() > 0
+    shown = together([probe], draws(20))[0]
+    torch.testing.assert_close((images.grad * probe).flatten(1).sum(1), (shown * weights).flatten(1).sum(1))
+    pool = digits(32)
+    features = pool.images.flatten(1).float()
+    settings = SMALL.model_copy(update={"reconstruction": 0.0, "diversity": 0.0, "augment": 1.0})
+    trainer = ImageTrainer(pool, features, pairs.neighbours(features, 5), settings, CPU, 0, None)
+    before = {name: p.detach().clone() for name, p in trainer.network.decoder.named_parameters()}
+    assert trainer.step(torch.arange(16), draws(16), 0.5)["g_gradient"] > 0
+    assert all(not torch.equal(p, before[name]) for name, p in trainer.network.decoder.named_parameters())
+
+
 # --- adaptive augmentation -------------------------------------------------------------------------
 
 

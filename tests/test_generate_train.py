@@ -252,6 +252,22 @@ def test_feature_generator(form, tmp_path):
         generator.generate(features[:, :3], rows(100))
 
 
+def test_the_articles_feature_generator_layer_by_layer():
+    """z of 128 → 512 → BatchNorm → LeakyReLU(0.2) → feature size, tanh (of 4 deviations about the mean), by hand."""
+    features = 3 + 2 * torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
+    settings = FeatureGeneratorSettings(form="noise", images=60, batch=30)
+    generator = train_feature_generator(features, settings, CPU, seed=0)
+    first, norm, _, last = generator.network.layers
+    assert first.weight.shape == (512, 128) and first.bias is None and last.weight.shape == (6, 512)
+    z = rows(9).normal("noise", 128)
+    x = z @ first.weight.T
+    x = (x - norm.running_mean) / (norm.running_var + 1e-5).sqrt() * norm.weight + norm.bias
+    x = torch.where(x > 0, x, 0.2 * x) @ last.weight.T + last.bias
+    e = torch.exp(2 * x)
+    wanted = features.mean(0) + features.std(0, correction=0) * 4 * (e - 1) / (e + 1)
+    torch.testing.assert_close(generator.generate(features[:9], rows(9)), wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_unit_features_stay_on_the_sphere():
     features = torch.nn.functional.normalize(torch.randn(80, 6, generator=torch.Generator().manual_seed(0)), dim=1)
     made = train_feature_generator(features, FEATURES, CPU, seed=0).generate(features, rows(80))

@@ -46,6 +46,31 @@ def test_only_the_articles_head_has_batch_norm():
         assert found == (name == "projection")
 
 
+def test_the_articles_head_layer_by_layer():
+    """128 → 512 → BatchNorm → LeakyReLU(0.2) → 1, by hand."""
+    judge = d.image_discriminator("projection", (1, 8, 8), 4, spectral=False)
+    nn.init.normal_(judge.head[1].weight)
+    nn.init.normal_(judge.head[1].bias)
+    images = torch.rand(6, 1, 8, 8)
+    first, norm, last = judge.head[0], judge.head[1], judge.head[3]
+    assert first.weight.shape == (512, 128) and first.bias is None and last.weight.shape == (1, 512)
+    x = judge.projection(images) @ first.weight.T
+    x = (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt() * norm.weight + norm.bias
+    x = torch.where(x > 0, x, 0.2 * x)
+    torch.testing.assert_close(judge(images, images), (x @ last.weight.T + last.bias)[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_siamese_discriminators_formula():
+    """w·φ(x) + φ(x)·V φ(x′), one φ for both."""
+    judge = d.image_discriminator("siamese", (1, 8, 8), 4, spectral=False)
+    x, other = torch.rand(5, 1, 8, 8), torch.rand(5, 1, 8, 8)
+    f, condition = judge.trunk(2 * x - 1), judge.trunk(2 * other - 1)
+    w, b, v = judge.own.weight[0], judge.own.bias[0], judge.match.weight
+    wanted = f @ w + b + torch.einsum("ni,ij,nj->n", f, v, condition)
+    torch.testing.assert_close(judge(x, other), wanted, rtol=1e-4, atol=1e-5)
+    assert f.shape == (5, 128)
+
+
 def test_unknown_names_are_listed():
     with pytest.raises(UsageError, match="image, pair"):
         d.image_discriminator("patch", (1, 8, 8), 4)
