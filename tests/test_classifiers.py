@@ -300,15 +300,16 @@ def test_finetune_takes_the_file_of_an_encoder_and_leaves_it_as_it_is(tmp_path: 
         classifier("finetune").fit(x, known)
 
 
-@pytest.mark.parametrize("minted", [False, True])
-def test_finetune_starts_from_what_pseudo_knows_of_frozen_features(minted: bool) -> None:
+@pytest.mark.parametrize(("minted", "prior"), [(False, None), (True, None), (False, (4.0, 1.0))])
+def test_finetune_starts_from_what_pseudo_knows_of_frozen_features(minted: bool, prior: Any) -> None:
     """Nothing learnt (rates 0): the same probabilities, with minted images too."""
     x, y = bright_and_dark()
     known, still = np.where(np.arange(80) < 12, y, -1), FinetuneSettings(images=32, batch=32, lr=0.0, head_lr=0.0)
     extra = (x[20:40], 1 - y[20:40], 2.0) if minted else None
     frozen = encoder()
     hidden = frozen.hidden(am_tensor(x)).numpy()
-    want = classifier("pseudo", folds=0).fit(hidden, known, extra=(hidden[20:40], *extra[1:]) if extra else None)
-    model = finetune().set_params(settings=still).fit(x, known, extra=extra)
+    want = classifier("pseudo", folds=0, prior=prior)
+    want.fit(hidden, known, extra=(hidden[20:40], *extra[1:]) if extra else None)
+    model = finetune().set_params(settings=still, prior=prior).fit(x, known, extra=extra)
     model._model.network.backbone.load_state_dict(frozen.network.state_dict())  # BatchNorm has seen other images
     np.testing.assert_allclose(model.predict_proba(x), want.predict_proba(hidden), atol=1e-4)

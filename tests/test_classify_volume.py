@@ -127,6 +127,34 @@ def test_propagation_keeps_to_the_prior_it_is_given(steps: int) -> None:
     np.testing.assert_allclose(np.bincount(uniform.transduction_) / 280, 1 / 3, atol=0.03)
 
 
+def minted_of_one_class(spread: float) -> tuple[Any, Any, tuple[Any, Any, None]]:
+    x, y = make_blobs((40, 40, 40), 6, cluster_std=spread, random_state=0)
+    labels = np.full(120, -1)
+    for c in range(3):
+        labels[np.flatnonzero(y == c)[:4]] = c
+    made = x[y == 0][np.arange(200) % 40] + np.random.default_rng(0).normal(scale=0.3, size=(200, 6))
+    return x, labels, (made, np.zeros(200, int), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("propagate", {"steps": 0}), ("propagate", {"steps": 20}), ("pseudo", {"folds": 0})],
+)
+def test_a_prior_speaks_of_the_real_rows_whatever_is_minted(name: str, options: dict[str, Any]) -> None:
+    """200 minted rows of one class beside 120 real ones, 40 of each: the real ones keep their volumes."""
+    x, labels, extra = minted_of_one_class(2.5)
+    model = classifier(name, prior="uniform", **options).fit(x, labels, extra)
+    np.testing.assert_allclose(np.bincount(model.predict(x), minlength=3) / 120, 1 / 3, atol=0.04)
+    if name == "propagate":
+        np.testing.assert_allclose(np.bincount(model.transduction_) / 120, 1 / 3, atol=0.04)
+
+
+def test_the_estimated_prior_is_that_of_the_real_rows() -> None:
+    x, labels, extra = minted_of_one_class(0.5)
+    model: Any = classifier("propagate", prior="estimated").fit(x, labels, extra)
+    np.testing.assert_allclose(model.prior_, 1 / 3, atol=0.02)
+
+
 def test_a_prior_that_fits_nothing_is_refused() -> None:
     x, y = make_blobs(60, 3, random_state=0)
     for prior in ("no-such", (0.5, 0.5), (0.5, 0.5, 0.0)):

@@ -56,25 +56,26 @@ def poisson_mbo(
     fidelity: float = 1.0,
     inner: int = 40,
     steps: int = 20,
+    counted: slice = slice(None),
 ) -> Array:
     """Volume-constrained Poisson learning (PoissonMBO, Calder et al., algorithm 2): scores float64 [N, K].
 
     labels int64 [N], -1 = unlabelled; prior [K]; start [N, K]: scores to begin with. In turn: `inner` steps of the heat
     equation from the labels of all rows, with the sources of Poisson learning (weighed by `fidelity`), and a decision
-    with the volumes of the prior. Ends after `steps`, or once no row changes. The scores are those after the last
-    diffusion, with the offsets of the decision: their argmax is the decision.
+    with the volumes of the prior, among the rows `counted`. Ends after `steps`, or once no row changes. The scores are
+    those after the last diffusion, with the offsets of the decision: their argmax is the decision.
     """
     degree = degrees(graph)
     pace = 1 / degree.max()
     heat = (sparse.identity(len(degree)) - pace * (sparse.diags(degree) - graph)).tocsr()
     push = fidelity * pace * sources(labels, len(prior), weights)
-    scores = start + volume_offsets(start, prior)
+    scores = start + volume_offsets(start[counted], prior)
     for _ in range(steps):
         before = scores.argmax(1)
         scores = np.eye(len(prior))[before]
         for _ in range(inner):
             scores = heat @ scores + push
-        scores = scores + volume_offsets(scores, prior)
+        scores = scores + volume_offsets(scores[counted], prior)
         if (scores.argmax(1) == before).all():
             break
     return np.asarray(scores)

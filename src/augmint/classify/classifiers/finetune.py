@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from augmint.classify.base import FitError, Task
+from augmint.classify.classifiers.propagate import Prior
 from augmint.classify.classifiers.pseudo import Pseudo
 from augmint.classify.finetune import fit_finetuned
 from augmint.classify.images import ImageClassifier
@@ -28,6 +29,7 @@ from augmint.train import Compute
 class Finetune(ImageClassifier):
     """encoder   an Encoder, or the file of one; it is left as it is
     settings  length, rates and augmentation; None: the defaults of `classify.finetune`
+    prior     how frequent the classes are, for the start (see `propagate`)
     folds     of the cross-validation that calibrates; each is a training of its own, so the default is none
 
     Minted samples take part in the start alone, by weight.
@@ -42,17 +44,19 @@ class Finetune(ImageClassifier):
         seed: int = 0,
         device: str = "auto",
         folds: int = 0,
+        prior: Prior = None,
     ) -> None:
         self.encoder = encoder
         self.settings = settings
         self.seed = seed
         self.device = device
         self.folds = folds
+        self.prior = prior
 
     def _learn(self, task: Task) -> None:
         encoder = self._encoder()
         hidden = encoder.hidden(task.x)
-        start = Pseudo(folds=0)
+        start = Pseudo(prior=self.prior, folds=0)
         start._learn(replace(task, x=hidden))
         codes = task.codes[: task.real]
         table = ImageTable.of(

@@ -26,8 +26,8 @@ Prior = Literal["uniform", "labels", "estimated"] | Sequence[float] | None
 class Propagate(FewLabels):
     """k          neighbours of each row, cosine
     damping    ends the random walk of Poisson learning after about 1 / damping steps
-    prior      how frequent the classes are among the rows: None (not used), "uniform", "labels" (as among the labelled
-               ones), "estimated" (from the propagated scores), or a number for each of classes_
+    prior      how frequent the classes are among the rows of X: None (not used), "uniform", "labels" (as among the
+               labelled ones), "estimated" (from the propagated scores), or a number for each of classes_
     steps      of alternate diffusion and volume-constrained decision (PoissonMBO); 0: one decision, on the potential
     folds      of the cross-validation that calibrates
 
@@ -62,13 +62,15 @@ class Propagate(FewLabels):
     def spread(self, graph: Graph, task: Task) -> tuple[Tensor, Array | None]:
         """Scores float64 [N, K] of all rows of a graph, and the prior that they keep to."""
         scores = propagated_scores(graph, task.codes, task.classes, self.damping, task.weights)
-        prior = self._frequencies(task, scores)
+        real = slice(task.real)  # a prior speaks of these rows: how many were minted of a class says nothing about it
+        prior = self._frequencies(task, scores[real])
         if prior is not None and task.classes > 1:
             if self.steps:
-                scores = poisson_mbo(graph, task.codes, prior, scores, weights=task.weights, steps=self.steps)
+                told = (graph, task.codes, prior, scores)
+                scores = poisson_mbo(*told, weights=task.weights, steps=self.steps, counted=real)
                 scores = scores / max(scores.std(), 1e-12)
             else:
-                scores = scores + volume_offsets(scores, prior)
+                scores = scores + volume_offsets(scores[real], prior)
         return torch.from_numpy(scores), prior
 
     def _frequencies(self, task: Task, scores: Array) -> Array | None:
