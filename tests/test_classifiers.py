@@ -102,6 +102,35 @@ def test_without_labels_or_with_strange_extra_an_error_says_what_to_do(name: str
         classifier(name).fit(x, y, extra=(x[:2, :3], [0, 1], None))
 
 
+@pytest.mark.parametrize("name", FEATURES)
+def test_strings_with_minus_one_among_them(name: str) -> None:
+    """As scikit-learn has it: an array of objects, the number -1 for unlabelled. The same answers as with codes."""
+    x, y = blobs(120)
+    codes, words = few(y), np.array(["ant", "bee", "cat"], dtype=object)
+    known = np.where(codes >= 0, words[codes], -1)
+    made = x[:9] + np.float32(0.1)
+    by_code = classifier(name, folds=0).fit(x, codes, extra=(made, y[:9], None))
+    for labels in (words[y[:9]], words[y[:9]].astype(str)):
+        by_word = classifier(name, folds=0).fit(x, known, extra=(made, labels, None))
+        assert by_word.classes_.tolist() == ["ant", "bee", "cat"]
+        np.testing.assert_array_equal(by_word.predict(x), words[by_code.predict(x)])
+    with pytest.raises(InputError, match="those are ant, bee, cat"):
+        classifier(name).fit(x, known, extra=(made[:1], np.array([-1], dtype=object), None))
+
+
+@pytest.mark.parametrize("dtype", [str, object])
+def test_a_string_that_looks_like_unlabelled_is_refused(dtype: Any) -> None:
+    x, _ = blobs(40)
+    with pytest.raises(InputError, match="write the number -1 for unlabelled: y of dtype object"):
+        classifier("prototype").fit(x, np.array(["a", "b", "-1", "a"] * 10, dtype=dtype))
+
+
+def test_labels_of_several_types_are_refused() -> None:
+    x, _ = blobs(40)
+    with pytest.raises(InputError, match=r"several types \(int, str\)"):
+        classifier("prototype").fit(x, np.array(["a", "b", 7, -1] * 10, dtype=object))
+
+
 # --- minted samples -----------------------------------------------------------------------------------
 
 

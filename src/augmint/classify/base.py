@@ -60,6 +60,20 @@ class FitError(InputError, ValueError):
     """An InputError that is also a ValueError, as callers of `fit` expect."""
 
 
+def _known(y: Array) -> Array:
+    """bool [N]: the labelled rows. FitError if there are none, or labels that cannot be told from others."""
+    names = y.dtype.kind in "USO" and np.asarray(y == str(UNLABELLED))
+    if np.any(names):
+        raise FitError("y has the string '-1'; among strings write the number -1 for unlabelled: y of dtype object")
+    known = np.ones(len(y), bool) if y.dtype.kind in "US" else np.asarray(y != UNLABELLED, bool)
+    if not known.any():
+        raise FitError("y has no labels, every row is -1; label at least one row of each class")
+    kinds = sorted({type(label).__name__ for label in y[known]}) if y.dtype.kind == "O" else []
+    if "str" in kinds and len(kinds) > 1:
+        raise FitError(f"y has labels of several types ({', '.join(kinds)}); make all of them strings, -1 = unlabelled")
+    return known
+
+
 class FewLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier for few labels among many rows. A subclass gives `_learn` and `_scores`, and has `folds`, the folds
     of the cross-validation on the labelled rows that calibrates (0: uncalibrated).
@@ -72,14 +86,14 @@ class FewLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, extra: Extra | None = None) -> Self:
         """X [N, D]; y [N], -1 = unlabelled; extra = (X [M, D], y [M], weight): minted samples of classes that y has.
 
+        Strings with the number -1 among them make a y of dtype object, as in scikit-learn's SelfTrainingClassifier.
+
         weight: a number or [M], in labelled rows; None: all minted ones together count as much as all labelled rows.
-        InputError (and ValueError) if nothing is labelled or the shapes do not fit.
+        InputError (and ValueError) if nothing is labelled, labels are of several types or the shapes do not fit.
         """
         rows, y = self._pairs(X, y)
-        check_classification_targets(y)
-        known = np.ones(len(y), bool) if y.dtype.kind in "US" else np.asarray(y != UNLABELLED)
-        if not known.any():
-            raise FitError("y has no labels, every row is -1; label at least one row of each class")
+        known = _known(y)
+        check_classification_targets(y[known])
         self.classes_, codes = np.unique(y[known], return_inverse=True)
         place = np.full(len(y), UNLABELLED)
         place[known] = codes
@@ -113,8 +127,9 @@ class FewLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The task with minted samples behind its rows."""
         x, labels = self._rows(extra[0]), column_or_1d(extra[1])
         check_consistent_length(x, labels)
-        codes = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
-        if (self.classes_[codes] != labels).any():
+        place = {name: code for code, name in enumerate(self.classes_.tolist())}
+        codes = [place.get(label, UNLABELLED) for label in labels.tolist()]
+        if UNLABELLED in codes:
             names = ", ".join(map(str, self.classes_))
             raise FitError(f"extra y has classes that no row of y has; those are {names}")
         weight = self._weight(task, len(x)) if extra[2] is None else extra[2]
@@ -122,7 +137,7 @@ class FewLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return replace(
             task,
             x=torch.cat([task.x, x]),
-            codes=torch.cat([task.codes, torch.from_numpy(codes)]),
+            codes=torch.cat([task.codes, torch.tensor(codes, dtype=torch.int64)]),
             weights=torch.cat([task.weights, weights]),
         )
 
