@@ -76,6 +76,16 @@ def test_soft_and_weighted_targets_equal_repeated_rows() -> None:
     torch.testing.assert_close(a.logits(x), b.logits(x), atol=2e-2, rtol=1e-2)
 
 
+def test_many_rows_of_tiny_weight_equal_few_heavy_ones() -> None:
+    x, y = blobs(60, spread=4.0)
+    given = {"classes": 3, "mean": x.mean(0), "scale": x.std(0)}
+    weights = torch.cat([torch.full((30,), 0.05), torch.ones(30)])
+    few = fit_logistic(x, y, weights, **given)  # type: ignore[arg-type]
+    rows = torch.cat([torch.arange(30).repeat(1000), torch.arange(30, 60)])
+    many = fit_logistic(x[rows], y[rows], torch.cat([torch.full((30_000,), 5e-5), torch.ones(30)]), **given)  # type: ignore[arg-type]
+    torch.testing.assert_close(many.logits(x), few.logits(x), atol=2e-2, rtol=1e-2)
+
+
 def test_a_class_without_examples_is_never_chosen(tmp_path: Path) -> None:
     x, y = blobs(centers=3)
     for present in ([0, 2], [1]):

@@ -62,10 +62,10 @@ class LogisticHead:
 
 
 def _expand(targets: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Soft targets [N, K] as (row, class, weight) triples, which is what a weighted hard fit needs."""
-    mass = targets * weights[:, None]
-    rows, classes = torch.nonzero(mass > 1e-4, as_tuple=True)
-    return rows.numpy(), classes.numpy(), mass[rows, classes].double().numpy()
+    """Soft targets [N, K] as (row, class, weight) triples, which is what a weighted hard fit needs. Small targets go,
+    small weights stay: there may be very many of them."""
+    rows, classes = torch.nonzero((targets > 1e-4) & (weights[:, None] > 0), as_tuple=True)
+    return rows.numpy(), classes.numpy(), (targets[rows, classes] * weights[rows]).double().numpy()
 
 
 def fit_logistic(
