@@ -164,6 +164,18 @@ def test_a_run_of_too_many_images_leaves_the_comparison_to_check(monkeypatch: py
     assert quick(table) == []
 
 
+def test_near_duplicates_among_the_labels_are_something_to_know(user_folder: Path) -> None:
+    """No test split: they would make cross-validation too good if it did not keep them together."""
+    for i in range(12):
+        for n, place in enumerate(("cat", "dog", "_unlabeled")):
+            picture(1000 + 100 * n + i).save(user_folder / place / f"more{i}.png")
+    again = Image.fromarray((np.asarray(Image.open(user_folder / "cat" / "more3.png")) * 0.8 + 30).astype(np.uint8))
+    again.save(user_folder / "cat" / "again.png")
+    last = audit(user_folder).lines()[-1]
+    assert last.startswith("! 1 near duplicates among the labelled images (e.g. cat/again.png and cat/more3.png)")
+    assert last.endswith("cross-validation keeps them in the same fold")
+
+
 def test_groups_across_splits_are_found(make_folder: Maker) -> None:
     folder = make_folder({"img": 6})
     rows = ["0.jpg,a,train,p", "1.png,b,test,p", "2.jpg,a,train,q", "3.png,b,train,q", "4.jpg,a,test,", "5.png,b,,"]

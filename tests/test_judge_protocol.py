@@ -12,6 +12,7 @@ from augmint.augment import POLICIES, policy
 from augmint.classify import Extra, FinetunedEncoder, candidates, fit_logistic
 from augmint.classify.linear import Squares
 from augmint.config import JudgeSettings, Settings, resolve
+from augmint.data.siblings import siblings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError, UsageError
 from augmint.judge import arms, protocol
@@ -21,6 +22,7 @@ from augmint.represent.encoder import Encoder, Form, build
 from augmint.represent.whitening import Whitening
 from augmint.seeding import Draws
 from augmint.train import Compute, RunDir
+from conftest import picture
 
 
 def table(per_class: int = 40, classes: int = 3, test: int = 15, unlabelled: int = 30) -> ImageTable:
@@ -91,6 +93,48 @@ def test_exact_copies_stay_on_one_side_of_a_fold() -> None:
     for split in protocol.comparison(t, protocol.parts(t, s), s):
         train, test = ({str(i).split(":")[0] for i in ids[rows.numpy()]} for rows in (split.train, split.test))
         assert not train & test
+
+
+def pictures_twice(labels: torch.Tensor, twice: int) -> ImageTable:
+    """Pictures with these labels; the first `twice` once more at the end, brighter, as a re-saved copy is."""
+    images = torch.from_numpy(np.stack([np.array(picture(i, 16, 16, "L")) for i in range(len(labels))]))[:, None]
+    again = (images[:twice].float() * 0.8 + 40).round().byte()
+    return ImageTable.of(torch.cat([images, again]), torch.cat([labels, labels[:twice]]), ("a", "b", "c"))
+
+
+def test_near_duplicates_stay_on_one_side_of_a_fold() -> None:
+    t, s = pictures_twice(torch.arange(60) % 3, 9), settings(None)
+    found = siblings(t, torch.arange(69))
+    assert found.kept and found.lines(t) == [
+        "9 near duplicates among the labelled images (e.g. image 0 and image 60): "
+        "cross-validation keeps them in the same fold"
+    ]
+    for split in protocol.comparison(t, protocol.parts(t, s), s):
+        assert all((row in split.test) == (60 + row in split.test) for row in range(9))
+
+
+def test_near_duplicates_that_are_all_of_a_class_are_parted_and_it_is_said() -> None:
+    labels = torch.arange(60) % 2
+    labels[0] = 2
+    t = pictures_twice(labels, 1)
+    found = siblings(t, torch.arange(61))
+    assert not found.kept and "may be too good" in found.lines(t)[0]
+    assert len(torch.unique(found.units)) == 61
+
+
+def test_where_near_duplicates_are_not_searched_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("augmint.data.siblings.CELLS", 60)
+    t = pictures_twice(torch.arange(60) % 3, 1)
+    assert "not searched" in siblings(t, torch.arange(61)).lines(t)[0]
+
+
+def test_an_exact_copy_of_a_validation_image_is_in_no_pool() -> None:
+    t, s = table(), settings(4)
+    ids = np.array([f"{row // 2 if row < 120 else row}:{row}" for row in range(len(t))])
+    t = replace(t, ids=ids, labels=torch.where(t.labels >= 0, torch.arange(len(t)) // 2 % 3, -1))
+    where = protocol.parts(t, s)
+    val, pool = ({name.split(":")[0] for name in ids[rows.numpy()]} for rows in (where.val, where.pool))
+    assert val and not val & pool
 
 
 def test_selection_cross_validates_the_labels_of_draw_0_alone() -> None:

@@ -132,11 +132,11 @@ class Pipeline(Stages):
 
     @cached_property
     def select_splits(self) -> list[Split]:
-        return protocol.selection(self.table, self.parts, self.settings)
+        return protocol.selection(self.table, self.parts, self.settings, self.siblings)
 
     @cached_property
     def splits(self) -> list[Split]:
-        return protocol.comparison(self.table, self.parts, self.settings)
+        return protocol.comparison(self.table, self.parts, self.settings, self.siblings)
 
     @cached_property
     def curve_splits(self) -> list[Split]:

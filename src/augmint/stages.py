@@ -19,6 +19,7 @@ from augmint.classify.agreement import CANDIDATES
 from augmint.config import RepresentSettings, Settings
 from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
+from augmint.data.siblings import Siblings, siblings
 from augmint.data.table import UNLABELLED, ImageTable
 from augmint.generate.across import Across
 from augmint.generate.feature import FeatureGenerator, train_feature_generator
@@ -59,8 +60,13 @@ class Stages:
 
     @cached_property
     def leaks(self) -> list[str]:
-        """What could make test results too good, in words."""
-        return leaks.quick(self.table)
+        """What could make test results too good, and those of cross-validation, in words."""
+        return leaks.quick(self.table) + self.siblings.lines(self.table)
+
+    @cached_property
+    def siblings(self) -> Siblings:
+        """Which labels stay together in cross-validation."""
+        return siblings(self.table, protocol.labelled_rows(self.table, self.parts, self.settings))
 
     @cached_property
     def parts(self) -> Parts:

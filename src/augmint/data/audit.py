@@ -18,6 +18,7 @@ from augmint.data.build import Facts, make_table
 from augmint.data.leaks import Repeats, groups_across, names_that_tell, repeats, sentences
 from augmint.data.readers import read
 from augmint.data.sheet import sheet
+from augmint.data.siblings import siblings
 from augmint.data.table import SPLITS, ImageTable
 from augmint.train.progress import QUIET, ProgressOut
 
@@ -42,6 +43,7 @@ class Audit:
     groups_across: int
     telling_names: list[str]
     warnings: list[str] = field(default_factory=list)
+    together: list[str] = field(default_factory=list)  # near duplicates among the labels, in words
     table: ImageTable | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,12 +147,15 @@ def _warnings(found: Audit) -> list[str]:
         out.append(
             f"{len(found.bad)} files cannot be read; replace them, or leave them out with --set data.on_bad=skip"
         )
-    return out + sentences(found.exact, found.near, found.groups_across, found.telling_names)
+    return out + found.together + sentences(found.exact, found.near, found.groups_across, found.telling_names)
 
 
 def audit_table(table: ImageTable, facts: Facts, near: bool = True) -> Audit:
     """The audit of a table that is loaded already; `near=False` leaves out the search that takes long."""
     search = near and len(table) <= duplicates.LIMIT
+    pairs = duplicates.near(table)[0] if search else None
+    train = table.rows("train")
+    labelled = train[table.labels[train] >= 0]
     found = Audit(
         name=table.name,
         images=len(table),
@@ -161,9 +166,10 @@ def audit_table(table: ImageTable, facts: Facts, near: bool = True) -> Audit:
         modes=dict(Counter(facts.modes).most_common()),
         bad=facts.bad,
         exact=repeats(table, duplicates.exact(table)),
-        near=repeats(table, duplicates.near(table)[0].tolist()) if search else None,
+        near=None if pairs is None else repeats(table, pairs.tolist()),
         groups_across=groups_across(table),
         telling_names=names_that_tell(table),
+        together=[] if pairs is None else siblings(table, labelled, pairs).lines(table),
         table=table,
     )
     found.warnings = _warnings(found)

@@ -3,6 +3,7 @@
     groups = exact(table)                      # list of rows that hold the same pixels
     pairs, likeness = near(table)              # int64 [P, 2], float32 [P]
     pairs, likeness = near_across(table)       # those between splits alone: seconds instead of minutes
+    pairs = near_among(table, rows)            # those among a few rows
     rows, likeness = copied(table, images)     # what other images (minted ones) copy of a table
 
 Two images are near duplicates if they are *much* closer to each other than each is to its other
@@ -14,6 +15,7 @@ Fashion-MNIST 94 pairs, in CIFAR-10 249, all of one class and, looked at, the sa
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -92,34 +94,40 @@ def near(table: ImageTable) -> tuple[Tensor, Tensor]:
 
     Exact duplicates count once. All pairs are looked at: 70,000 images take about 550 GFLOP.
     """
-    rows = _firsts(table)
-    if len(rows) < 2:
-        return torch.empty(0, 2, dtype=torch.int64), torch.empty(0)
-    features = thumbnails(table, rows)
-    distance, other = _neighbours(features, min(NEIGHBOURS, len(rows) - 1))
-    usual = _usual(distance)
-    left, slot = torch.nonzero(distance < RATIO * usual[:, None], as_tuple=True)
-    right, gap = other[left, slot], distance[left, slot]
-    keep = (left < right) & (gap < RATIO * usual[right])
-    pairs = torch.stack([rows[left[keep]], rows[right[keep]]], 1)
-    return pairs, 1 - gap[keep].square() / 2
+    return _near(table, torch.ones(len(table), dtype=torch.bool), lambda a, b: a != b)
 
 
 def near_across(table: ImageTable) -> tuple[Tensor, Tensor]:
     """The pairs of `near` whose rows lie in different splits: only what is held out is compared with everything."""
+    split = table.split
+    return _near(table, split != 0, lambda a, b: split[a] != split[b])
+
+
+def near_among(table: ImageTable, rows: Tensor) -> Tensor:
+    """The pairs of `near` that show what these rows show: only these are compared with everything."""
+    names = content(table.ids)
+    shown = torch.from_numpy(np.isin(names, names[rows.numpy()]))
+    return _near(table, shown, lambda a, b: shown[a] & shown[b])[0]
+
+
+def _near(table: ImageTable, asked: Tensor, fits: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """The pairs of `near` with one row that is `asked` (bool [N]) about, and that fit."""
     rows = _firsts(table)
-    split = table.split[rows]
-    held = torch.nonzero(split != 0)[:, 0]
+    held = torch.nonzero(asked[rows])[:, 0]
     if len(rows) < 2 or len(held) == 0:
         return torch.empty(0, 2, dtype=torch.int64), torch.empty(0)
     features, count = thumbnails(table, rows), min(NEIGHBOURS, len(rows) - 1)
     distance, other = _neighbours(features, count, held)
-    close = (distance < RATIO * _usual(distance)[:, None]) & (split[other] != split[held][:, None])
+    usual = torch.full((len(rows),), math.nan)
+    usual[held] = _usual(distance)
+    close = (distance < RATIO * usual[held, None]) & fits(rows[held][:, None], rows[other])
     place, slot = torch.nonzero(close, as_tuple=True)
     left, right, gap = held[place], other[place, slot], distance[place, slot]
-    keep = gap < RATIO * _usual(_neighbours(features, count, right)[0])
+    missing = torch.unique(right[usual[right].isnan()])
+    usual[missing] = _usual(_neighbours(features, count, missing)[0])
+    keep = gap < RATIO * usual[right]
     ends = torch.stack([rows[left[keep]], rows[right[keep]]], 1).sort(1).values
-    pairs, index = torch.unique(ends, dim=0, return_inverse=True)  # a pair of val and test is seen from both
+    pairs, index = torch.unique(ends, dim=0, return_inverse=True)  # where both are asked about, it is seen twice
     likeness = torch.empty(len(pairs))
     likeness[index] = 1 - gap[keep].square() / 2
     return pairs, likeness

@@ -10,13 +10,12 @@ draw 0 alone and choose the arm of the final classifier.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from augmint.config import Settings
-from augmint.data.draws import folds, nested_draw, numbered
-from augmint.data.duplicates import content
+from augmint.data.draws import folds, nested_draw
+from augmint.data.siblings import Siblings, siblings, units
 from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
 from augmint.seeding import key, permutation
@@ -64,9 +63,9 @@ def parts(table: ImageTable, settings: Settings) -> Parts:
     judged = judges_on_target(table)
     val, test = (rows[table.of_target[rows] == judged] for rows in (val, test))
     if len(val) == 0 and not judged and len(given) and uses_draws(settings, len(test)):
-        val = _carve(table, given, settings)
-        units = numbered(table.group)
-        train, given = (rows[~torch.isin(units[rows], units[val])] for rows in (train, given))
+        unit = units(table, torch.arange(len(table)))
+        val = _carve(table, given, unit[given], settings)
+        train, given = (rows[~torch.isin(unit[rows], unit[val])] for rows in (train, given))
     return Parts(train, given, val, test)
 
 
@@ -102,23 +101,24 @@ def uses_draws(settings: Settings, test_images: int) -> bool:
     return settings.labels_per_class is not None and test_images > 0
 
 
-def _carve(table: ImageTable, given: Tensor, settings: Settings) -> Tensor:
-    """A slice of the labelled training images that nothing trains on: whole groups, of each class at most its share."""
+def _carve(table: ImageTable, given: Tensor, unit: Tensor, settings: Settings) -> Tensor:
+    """A slice of the labelled training images that nothing trains on: whole units (groups, exact copies; int64, of the
+    given), of each class at most its share."""
     assert settings.labels_per_class is not None
     most = max(settings.labels_per_class, *settings.judge.curve, 0)
     wanted = min(settings.data.val_images, len(given) // 10)
-    labels, (_, units) = table.labels[given], torch.unique(numbered(table.group)[given], return_inverse=True)
-    holds = torch.zeros(int(units.max()) + 1, len(table.classes), dtype=torch.int64)
-    holds.index_put_((units, labels), torch.ones_like(labels), accumulate=True)
+    labels, (_, place) = table.labels[given], torch.unique(unit, return_inverse=True)
+    holds = torch.zeros(int(place.max()) + 1, len(table.classes), dtype=torch.int64)
+    holds.index_put_((place, labels), torch.ones_like(labels), accumulate=True)
     have = holds.sum(0)
     room = torch.minimum((wanted * have / len(given)).round().long(), have - most).clamp(min=0)
     taken = torch.zeros(len(holds), dtype=torch.bool)
-    for unit in permutation(len(holds), settings.seed, "val").tolist():
+    for one in permutation(len(holds), settings.seed, "val").tolist():
         if not room.any():
             break
-        if bool((holds[unit] <= room).all()):
-            taken[unit], room = True, room - holds[unit]
-    return given[taken[units]]
+        if bool((holds[one] <= room).all()):
+            taken[one], room = True, room - holds[one]
+    return given[taken[place]]
 
 
 def _need_labels(table: ImageTable, given: Tensor) -> None:
@@ -148,8 +148,8 @@ def usable(table: ImageTable, where: Parts, settings: Settings, draw: int = 0) -
     return where.given[chosen]
 
 
-def comparison(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
-    """The splits on which the arms are compared."""
+def comparison(table: ImageTable, where: Parts, settings: Settings, found: Siblings | None = None) -> list[Split]:
+    """The splits on which the arms are compared. `found`: the siblings of draw 0's labels, if they are known."""
     if judges_on_target(table) and settings.labels_per_class is None:
         raise UsageError(
             "the target has labelled test images: say by --labels-per-class how many labels of each class may be used, "
@@ -160,7 +160,7 @@ def comparison(table: ImageTable, where: Parts, settings: Settings) -> list[Spli
             Split("draw", i, labelled_rows(table, where, settings, i), where.test, key(settings.seed, "draw", i))
             for i in range(settings.judge.draws)
         ]
-    return _folds(table, labelled_rows(table, where, settings), settings, "fold", settings.judge.folds)
+    return _folds(table, labelled_rows(table, where, settings), settings, "fold", settings.judge.folds, found)
 
 
 def curve(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
@@ -176,35 +176,29 @@ def curve(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
     return found
 
 
-def selection(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
+def selection(table: ImageTable, where: Parts, settings: Settings, found: Siblings | None = None) -> list[Split]:
     """Cross-validation on the labels of draw 0, to choose the final arm; none where folds did it already. With a target
     it is always there: its held-out images are shown as the target would (pipeline.py)."""
     if not uses_draws(settings, len(where.test)) and table.domain is None:
         return []
-    return _folds(table, labelled_rows(table, where, settings), settings, "select", settings.judge.select_folds)
+    return _folds(table, labelled_rows(table, where, settings), settings, "select", settings.judge.select_folds, found)
 
 
-def _folds(table: ImageTable, rows: Tensor, settings: Settings, role: str, count: int) -> list[Split]:
+def _folds(
+    table: ImageTable, rows: Tensor, settings: Settings, role: str, count: int, found: Siblings | None
+) -> list[Split]:
     if settings.labels_per_class == 1:
         raise UsageError(
             "--labels-per-class 1: the final classifier is chosen by cross-validation on these labels, "
             "which needs two of each class; ask for 2 or more"
         )
     repeats = settings.judge.repeats if role == "fold" else 1
-    pairs = folds(table.labels[rows], _groups(table, rows), count, repeats, settings.seed)
+    found = siblings(table, rows) if found is None else found
+    pairs = folds(table.labels[rows], found.units, count, repeats, settings.seed)
     return [
         Split(role, i, rows[torch.as_tensor(train)], rows[torch.as_tensor(test)], key(settings.seed, role, i))
         for i, (train, test) in enumerate(pairs)
     ]
-
-
-def _groups(table: ImageTable, rows: Tensor) -> Tensor:
-    """int64: what has to stay on one side. Exact copies, too: else a fold is tested on what it has learnt."""
-    groups = table.group[rows].clone()
-    _, same, counts = np.unique(content(table.ids[rows.numpy()]), return_inverse=True, return_counts=True)
-    copies = torch.from_numpy(counts[same] > 1) & (groups < 0)
-    groups[copies] = int(table.group.max()) + 1 + torch.from_numpy(same)[copies]
-    return groups
 
 
 def final(table: ImageTable, where: Parts, settings: Settings) -> Split:
