@@ -15,7 +15,7 @@ from PIL import Image
 from augmint.config import DataSettings
 from augmint.data import duplicates
 from augmint.data.build import Facts, make_table
-from augmint.data.leaks import Repeats, groups_across, names_that_tell, repeats, sentences
+from augmint.data.leaks import NOT_SEARCHED, Repeats, groups_across, names_that_tell, repeats, sentences
 from augmint.data.readers import read
 from augmint.data.sheet import sheet
 from augmint.data.siblings import siblings
@@ -63,7 +63,7 @@ class Audit:
         out.append(f"  unreadable  {len(self.bad)}")
         out += [f"      {file}: {why}" for file, why in self.bad[: 4 * SHOWN]]
         out.append(f"  duplicates  exact: {self.exact.line()}")
-        out.append(f"              near: {self.near.line() if self.near else 'not searched (too many images)'}")
+        out.append(f"              near: {self.near.line() if self.near else 'not searched'}")
         return out + ([f"! {line}" for line in self.warnings] or ["  nothing to worry about"])
 
     def sheet(self, columns: int = 10) -> Image.Image:
@@ -147,6 +147,8 @@ def _warnings(found: Audit) -> list[str]:
         out.append(
             f"{len(found.bad)} files cannot be read; replace them, or leave them out with --set data.on_bad=skip"
         )
+    if found.near is None:
+        out.append(NOT_SEARCHED)
     return out + found.together + sentences(found.exact, found.near, found.groups_across, found.telling_names)
 
 

@@ -21,6 +21,7 @@ from augmint.data.source import UNLABELLED_FOLDER, split_of
 from augmint.data.table import SPLITS, ImageTable
 from augmint.train.checkpoint import atomic_write
 
+NOT_SEARCHED = "near duplicates were not searched (too many images): there may be some in different splits"
 CELLS = 2_000_000_000  # comparisons of held-out images with all that a run makes by itself
 
 
@@ -103,7 +104,8 @@ def quick(table: ImageTable) -> list[str]:
     if int((table.split != 0).sum()) * len(table) <= CELLS:
         near = repeats(table, duplicates.near_across(table)[0].tolist())
         near.conflicting = 0  # of all pairs `augmint check` tells that
-    return sentences(repeats(table, duplicates.exact(table)), near, groups_across(table), names_that_tell(table))
+    found = repeats(table, duplicates.exact(table)), near, groups_across(table), names_that_tell(table)
+    return ([NOT_SEARCHED] if near is None else []) + sentences(*found)
 
 
 def minted_copies(table: ImageTable, folder: Path) -> list[str]:
