@@ -155,6 +155,18 @@ def test_minted_samples_without_a_weight_count_as_much_as_all_labels() -> None:
     np.testing.assert_allclose(a.predict_proba(x), b.predict_proba(x))
 
 
+@pytest.mark.parametrize("name", FEATURES)
+def test_children_of_held_out_rows_do_not_calibrate(name: str) -> None:
+    """Minted right beside their parents they would tell the held-out labels: the same temperature as without them."""
+    x, y = blobs(150, spread=6.0)
+    known = few(y, 12)
+    own = known >= 0
+    children = np.repeat(x[own], 4, 0) + np.random.default_rng(0).normal(0, 0.01, (144, 6)).astype(np.float32)
+    plain = classifier(name).fit(x, known)
+    minted = classifier(name).fit(x, known, extra=(children, np.repeat(known[own], 4), None))
+    assert plain.temperature_ == minted.temperature_ != 1.0
+
+
 def test_minted_samples_are_not_transduced() -> None:
     x, y = blobs(60)
     model = classifier("propagate").fit(x, few(y), extra=(x[:9], y[:9], None))

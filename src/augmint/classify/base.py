@@ -5,7 +5,8 @@
     model.predict_proba(X)                         # columns in the order of model.classes_
 
 Minted samples come beside X and not in it: the scale of the features, the transduction and the calibration are those of
-real rows.
+real rows. The temperature is that of the classifier without minted samples: children of a held-out row would tell its
+label, and probabilities would come out too sharp.
 """
 
 import copy
@@ -98,9 +99,11 @@ class FewLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         place = np.full(len(y), UNLABELLED)
         place[known] = codes
         task = Task(rows, torch.from_numpy(place), torch.ones(len(y)).double(), len(self.classes_), len(y))
-        task = task if extra is None else self._join(task, extra)
-        self._learn(task)
+        whole = task if extra is None else self._join(task, extra)
+        self._learn(task if self.folds else whole)
         self.temperature_ = self._calibrate(task)
+        if self.folds and extra is not None:
+            self._learn(whole)
         return self
 
     def predict_proba(self, X: Any) -> Array:
@@ -156,7 +159,7 @@ class FewLabels(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return best_temperature(torch.cat(scores), torch.cat([labels[test] for _, test in splits]), smooth=True)
 
     def _held_out(self, task: Task, rows: Tensor) -> Tensor:
-        """Scores [n, K] of these labelled rows when their labels are not known."""
+        """Scores [n, K] of these labelled rows when their labels are not known. This task was the last to be learnt."""
         other = copy.copy(self)
         other._learn(task.without(rows))
         return other._scores(task.x[rows])
