@@ -13,16 +13,19 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.utils.estimator_checks import check_estimator
 
 import augmint as am
-from augmint.classify import candidates, fit_logistic, fit_student
+from augmint.augment import policy
+from augmint.classify import candidates, fit_logistic, fit_scratch, fit_student
 from augmint.classify.classifiers import classifier, names
 from augmint.classify.graph import DECIDING, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.classify.student import LESSON
 from augmint.config import ClassifySettings, FinetuneSettings
+from augmint.data.table import Batch
 from augmint.errors import InputError, UsageError
 from augmint.measure.calibration import best_temperature, expected_calibration_error
 from augmint.represent.encoder import Encoder, Form, build
 from augmint.represent.whitening import Whitening
+from augmint.seeding import Draws
 from augmint.train import Compute
 
 STATUSES = ("passed", "failed", "xfail", "skipped")
@@ -317,6 +320,21 @@ def test_the_contract_is_kept_on_images(made: Any) -> None:
     np.testing.assert_array_equal(clone(again).fit(x, known).predict_proba(x[:5]), again.predict_proba(x[:5]))
     with pytest.raises(InputError, match="load them at that size"):
         again.predict(x[:, :, :8, :8])
+
+
+def test_scratch_mixes_weakly_augmented_images_as_the_arm_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[Any] = []
+
+    def fitted(*given: Any, **more: Any) -> Any:
+        used.append(given[3])
+        return fit_scratch(*given, **more)
+
+    monkeypatch.setattr("augmint.classify.classifiers.scratch.fit_scratch", fitted)
+    images, labels = bright_and_dark(8)
+    scratch().set_params(policy="mixup", settings=SHORT.model_copy(update={"images": 16})).fit(images, labels)
+    batch, draws = Batch(am_tensor(images), torch.eye(2)[labels], torch.ones(8)), Draws(0, "test", 0, torch.arange(8))
+    want = policy("mixup")(policy("weak")(batch, draws.fork("first")), draws)
+    assert torch.equal(used[0](batch, draws).images, want.images)
 
 
 def test_scratch_takes_minted_images_by_weight() -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augmint.augment import Augment
+from augmint.augment import Augment, policy
 from augmint.config import ClassifySettings
 from augmint.data.table import Batch, ImageTable
 from augmint.networks.backbones import backbone
@@ -73,6 +73,16 @@ def build(network: str, shape: tuple[int, int, int], width: int, classes: int, s
         torch.manual_seed(key(seed, "scratch"))
         body = backbone(network, (shape[0], shape[1], shape[2]), width)
         return nn.Sequential(body, nn.Linear(body.features, classes))
+
+
+def training_policy(name: str, strength: float = 1.0) -> Augment:
+    """The policy of that name. Those that mix images come on top of weak augmentation, as in their papers."""
+    first, second = policy("weak"), policy(name, strength)
+
+    def both(batch: Batch, draws: Draws) -> Batch:
+        return second(first(batch, draws.fork("first")), draws)
+
+    return both if name in ("mixup", "cutmix") else second
 
 
 def _extra_share(progress: float, settings: ClassifySettings) -> float:

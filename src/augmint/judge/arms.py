@@ -15,13 +15,14 @@ from functools import partial
 
 import torch
 
-from augmint.augment import POLICIES, Augment, policy
+from augmint.augment import POLICIES
 from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, Student, fit_finetuned, fit_logistic
-from augmint.data.table import UNLABELLED, Batch
+from augmint.classify.scratch import training_policy
+from augmint.data.table import UNLABELLED
 from augmint.errors import UsageError
 from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, smote_features
 from augmint.judge.situation import Situation
-from augmint.seeding import Draws, permutation
+from augmint.seeding import permutation
 
 Head = LogisticHead | Student  # of hidden vectors; the others of images
 Model = ScratchClassifier | FinetunedEncoder | Head
@@ -83,17 +84,8 @@ def family(name: str) -> str:
 
 
 def _traditional(situation: Situation, name: str, strength: float) -> Model:
-    """Labels only, under a policy. Those that mix images come on top of weak augmentation, as in their papers."""
-    stem = name.partition("@")[0].removeprefix("scratch-")
-    augment = policy(stem, strength)
-    return situation.fit(name, _then(policy("weak"), augment) if stem in ("mixup", "cutmix") else augment)
-
-
-def _then(first: Augment, second: Augment) -> Augment:
-    def both(batch: Batch, draws: Draws) -> Batch:
-        return second(first(batch, draws.fork("first")), draws)
-
-    return both
+    """Labels only, under a policy."""
+    return situation.fit(name, training_policy(name.partition("@")[0].removeprefix("scratch-"), strength))
 
 
 def scratch_pseudo(situation: Situation, share: float | None = None) -> Model:

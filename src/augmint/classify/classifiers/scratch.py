@@ -9,17 +9,16 @@ Unlabelled images are left aside. Training is that of the arms from scratch (cla
 import torch.nn.functional as F
 from torch import Tensor
 
-from augmint.augment import policy as policy_named
 from augmint.classify.base import Task
 from augmint.classify.images import ImageClassifier
-from augmint.classify.scratch import Extra, fit_scratch
+from augmint.classify.scratch import Extra, fit_scratch, training_policy
 from augmint.config import ClassifySettings
 from augmint.data.table import ImageTable
 from augmint.train import Compute
 
 
 class Scratch(ImageClassifier):
-    """policy    augmentation of all samples
+    """policy    augmentation of all samples, the same as that of the arm from scratch of this name
     settings  network, length, rates and minted share of a batch; None: the defaults of `classify`
     folds     of the cross-validation that calibrates; each is a training of its own, so the default is none
     """
@@ -49,7 +48,7 @@ class Scratch(ImageClassifier):
             table,
             task.own,
             task.codes[task.own],
-            policy_named(self.policy),
+            training_policy(self.policy),
             chosen,
             Compute.choose(self.device),
             classes=task.classes,
