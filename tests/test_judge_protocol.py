@@ -15,9 +15,12 @@ from augmint.config import JudgeSettings, Settings, resolve
 from augmint.data.siblings import siblings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError, UsageError
-from augmint.judge import arms, protocol
+from augmint.judge import arms, protocol, trials
 from augmint.judge.situation import Material, Situation
 from augmint.judge.trials import Bench
+from augmint.output import _sentence
+from augmint.pipeline import Pipeline
+from augmint.report.words import caution
 from augmint.represent.encoder import Encoder, Form, build
 from augmint.represent.whitening import Whitening
 from augmint.seeding import Draws
@@ -162,10 +165,31 @@ def test_nothing_to_learn_from_is_a_clear_error() -> None:
         protocol.comparison(t, where, settings(50))
 
 
-def test_one_label_per_class_is_refused_in_plain_words() -> None:
+def test_one_label_per_class_is_judged_by_a_test_split_and_chooses_nothing() -> None:
     t, s = table(), settings(1)
-    with pytest.raises(UsageError, match="ask for 2 or more"):
-        protocol.selection(t, protocol.parts(t, s), s)
+    where = protocol.parts(t, s)
+    assert len(protocol.comparison(t, where, s)) == 10 and protocol.selection(t, where, s) == []
+    assert arms.usual(("scratch-weak", "encoder", "encoder-propagate")) == "encoder-propagate"
+    assert arms.usual(("scratch-weak", "encoder-gaussian", "encoder")) == "encoder-gaussian"
+    assert arms.usual(("scratch-weak", "scratch-none")) == "scratch-weak"
+
+
+def test_with_one_label_per_class_the_final_arm_is_fixed_and_that_is_said(tmp_path: Path) -> None:
+    pipeline = Pipeline(RunDir(tmp_path), settings(1))
+    vars(pipeline)["table"] = table()
+    assert pipeline.selected == [] == pipeline.select_splits and pipeline.final_arm == "encoder-propagate"
+    assert trials.temperature([], tmp_path, torch.zeros(0), "encoder-propagate") == 1.0
+    final = {"arm": "encoder-propagate", "cross_validated_accuracy": None, "labels": 3}
+    facts: dict[str, Any] = {"data": {}, "evaluation": {"kind": "draws"}, "final": final}
+    assert "the final classifier is encoder-propagate, which was not chosen by cross-validation" in caution(facts)
+    assert caution({**facts, "final": {**final, "cross_validated_accuracy": 0.5}}) == ""
+    assert "encoder-propagate, not chosen by cross-validation on 3 labels" in _sentence("classify", tmp_path, final)
+
+
+def test_one_label_per_class_without_a_test_split_is_refused_in_plain_words() -> None:
+    t, s = table(test=0), settings(1)
+    with pytest.raises(UsageError, match=r"without a test split .* ask for 2 or more"):
+        protocol.comparison(t, protocol.parts(t, s), s)
 
 
 def test_arms_are_found_by_name() -> None:

@@ -64,9 +64,12 @@ def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
     if name == "mint":
         return f"{facts['kept']:,} of {facts['drawn']:,} minted images kept: {folder / 'minted'}"
     if name == "classify":
+        held_out = facts["cross_validated_accuracy"]
+        found = "not chosen by" if held_out is None else f"{held_out:.1%} in"
+        single = " (one label of each class: none can be held out)" if held_out is None else ""
         return (
-            f"final classifier: {facts['arm']}, {facts['cross_validated_accuracy']:.1%} in cross-validation on "
-            f"{facts['labels']:,} labels: {folder / 'final'}"
+            f"final classifier: {facts['arm']}, {found} cross-validation on {facts['labels']:,} labels{single}: "
+            f"{folder / 'final'}"
         )
     return f"{name} done: {folder / 'stages'}"
 

@@ -116,7 +116,9 @@ class Pipeline(Stages):
 
     @cached_property
     def selected(self) -> list[dict[str, Any]]:
-        """Trials under cross-validation on the labels; they choose the final arm."""
+        """Trials under cross-validation on the labels; they choose the final arm. None with one label a class."""
+        if not protocol.cross_validates(self.settings, len(self.parts.test)):
+            return []
         splits = self.select_splits or self.splits
         self.bench.train(splits, self.arms)
         if self.across is None or self.image_generator is None:
@@ -149,9 +151,13 @@ class Pipeline(Stages):
         split = protocol.final(self.table, self.parts, self.settings)  # first: without labels nothing is trained
         return Situation(self.material, split)
 
+    @cached_property
+    def final_arm(self) -> str:
+        return trials.best_arm(self.selected) if self.selected else arms.usual(self.arms)
+
     def classify(self) -> dict[str, Any]:
         """Choose the arm by cross-validation, refit it on all labels, store it for `predict`."""
-        arm = trials.best_arm(self.selected)
+        arm = self.final_arm
         split = self.final_situation.split
         stage = self.bench.stage(split, arm)
         if not stage.done:
@@ -170,7 +176,7 @@ class Pipeline(Stages):
             "shape": list(self.table.shape),
             "labels": len(split.train),
             "temperature": trials.temperature(self.selected, self.run_dir.folder, self.table.labels, arm),
-            "cross_validated_accuracy": trials.cross_validated(self.selected, arm),
+            "cross_validated_accuracy": trials.cross_validated(self.selected, arm) if self.selected else None,
         }
         checkpoint.atomic_write(folder / "final.json", json.dumps(facts, indent=1))
         return facts
@@ -218,13 +224,7 @@ class Pipeline(Stages):
     def measuring_encoder(self) -> Encoder:
         """An encoder that shares nothing with generator and discriminators: other network, weights and row order."""
         m, seed = self.settings.measure, key(self.settings.seed, "measure") % 2**31
-        update = {
-            "method": "simclr",
-            "options": {},
-            "weights": None,
-            "latent": 0,
-            **m.model_dump(),
-        }
+        update = {"method": "simclr", "options": {}, "weights": None, "latent": 0, **m.model_dump()}
         settings = RepresentSettings.model_validate({**self._represent.model_dump(), **update})
         identity = {**self._encoder_identity, "measure": settings.model_dump(mode="json")}
 
@@ -287,7 +287,7 @@ class Pipeline(Stages):
         rows += self.bench.score(self.curve_splits, self.arms, self.hidden_of)
         rows += self.selected if self.select_splits else []  # folds are both: they compare the arms and choose one
         if len(self.parts.test):
-            rows += self.bench.score([self.final_situation.split], (trials.best_arm(self.selected),), self.hidden_of)
+            rows += self.bench.score([self.final_situation.split], (self.final_arm,), self.hidden_of)
         trials.write(self.run_dir.folder, rows)
         robust.score(self.bench, self.splits, self.arms, self.encoder.hidden)
         copied = leaks.minted_copies(self.table, self.run_dir.folder / "minted")

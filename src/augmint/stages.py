@@ -61,7 +61,8 @@ class Stages:
     @cached_property
     def leaks(self) -> list[str]:
         """What could make test results too good, and those of cross-validation, in words."""
-        return leaks.quick(self.table) + self.siblings.lines(self.table)
+        folded = protocol.cross_validates(self.settings, len(self.parts.test))
+        return leaks.quick(self.table) + (self.siblings.lines(self.table) if folded else [])
 
     @cached_property
     def siblings(self) -> Siblings:

@@ -78,6 +78,12 @@ def traditional(name: str) -> bool:
     return family(name) == "scratch" and name.partition("@")[0].removeprefix("scratch-") in POLICIES
 
 
+def usual(names: tuple[str, ...]) -> str:
+    """The final arm where no labels can be held out to choose it: the one that has been best with so few."""
+    ahead = ("encoder-propagate", *(name for name in names if family(name) == "encoder"), *names)
+    return next(name for name in ahead if name in names)
+
+
 def family(name: str) -> str:
     """'scratch' or 'encoder'."""
     return name.split("-")[0]

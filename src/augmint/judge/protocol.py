@@ -5,7 +5,7 @@
 *Draws* (the data has a test split and `labels_per_class` is given): nested stratified draws of labels
 from the training images, all tested on the test split. *Folds* (the user's own few labels): repeated
 stratified cross-validation over the labelled images. *Select* folds cross-validate on the labels of
-draw 0 alone and choose the arm of the final classifier.
+draw 0 alone and choose the arm of the final classifier; with one label of each class there are none.
 """
 
 from dataclasses import dataclass
@@ -101,6 +101,11 @@ def uses_draws(settings: Settings, test_images: int) -> bool:
     return settings.labels_per_class is not None and test_images > 0
 
 
+def cross_validates(settings: Settings, test_images: int) -> bool:
+    """False where there is one label of each class: a test split judges, and no label can be held out to choose by."""
+    return settings.labels_per_class != 1 or not uses_draws(settings, test_images)
+
+
 def _carve(table: ImageTable, given: Tensor, unit: Tensor, settings: Settings) -> Tensor:
     """A slice of the labelled training images that nothing trains on: whole units (groups, exact copies; int64, of the
     given), of each class at most its share."""
@@ -178,8 +183,9 @@ def curve(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
 
 def selection(table: ImageTable, where: Parts, settings: Settings, found: Siblings | None = None) -> list[Split]:
     """Cross-validation on the labels of draw 0, to choose the final arm; none where folds did it already. With a target
-    it is always there: its held-out images are shown as the target would (pipeline.py)."""
-    if not uses_draws(settings, len(where.test)) and table.domain is None:
+    it is there, too: its held-out images are shown as the target would (pipeline.py). None with one label a class."""
+    needless = not uses_draws(settings, len(where.test)) and table.domain is None
+    if needless or not cross_validates(settings, len(where.test)):
         return []
     return _folds(table, labelled_rows(table, where, settings), settings, "select", settings.judge.select_folds, found)
 
@@ -189,7 +195,7 @@ def _folds(
 ) -> list[Split]:
     if settings.labels_per_class == 1:
         raise UsageError(
-            "--labels-per-class 1: the final classifier is chosen by cross-validation on these labels, "
+            "--labels-per-class 1: without a test split the arms are compared by cross-validation on these labels, "
             "which needs two of each class; ask for 2 or more"
         )
     repeats = settings.judge.repeats if role == "fold" else 1

@@ -224,7 +224,9 @@ def best_arm(trials: list[dict[str, Any]]) -> str:
 
 
 def temperature(trials: list[dict[str, Any]], folder: Path, labels: Tensor, arm: str) -> float:
-    """The temperature that calibrates an arm on its held-out logits under cross-validation."""
+    """The temperature that calibrates an arm on its held-out logits under cross-validation; 1 without any."""
     chosen = [t for t in trials if t["arm"] == arm and t["role"] in ("fold", "select")]
+    if not chosen:
+        return 1.0
     files = [load_file(folder / t["logits"]) for t in chosen]
     return best_temperature(torch.cat([f["logits"] for f in files]), torch.cat([labels[f["rows"]] for f in files]))

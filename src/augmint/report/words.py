@@ -136,7 +136,16 @@ def trials(row: dict[str, Any], facts: dict[str, Any]) -> str:
 def caution(facts: dict[str, Any]) -> str:
     """What a person should know before reading any number, in a sentence or two; "" where arms had a test split of the
     images that count."""
-    return " ".join(filter(None, [_of_target(facts), _of_folds(facts)]))
+    return " ".join(filter(None, [_of_target(facts), _of_folds(facts), _of_one_label(facts["final"])]))
+
+
+def _of_one_label(final: dict[str, Any]) -> str:
+    if final.get("cross_validated_accuracy", 0) is not None:
+        return ""
+    return (
+        f"With one label of each class none can be held out: the final classifier is {final['arm']}, which was not "
+        "chosen by cross-validation, and its probabilities are not calibrated."
+    )
 
 
 def _of_target(facts: dict[str, Any]) -> str:
