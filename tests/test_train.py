@@ -71,6 +71,15 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_a_checkpoint_of_other_parameters_is_a_clear_error(tmp_path: Path) -> None:
+    with RunDir.open(tmp_path, {"a": 1}) as run:
+        stage, task = stage_of(run), Task()
+        fit(task.step, 50, plan(images=32), task.state, stage)
+        other = torch.optim.Adam([*task.model.parameters()][:2], lr=1e-2)
+        with pytest.raises(InputError, match=r"does not fit this training.*delete it"):
+            fit(task.step, 50, plan(), {"model": task.model, "optimiser": other}, stage)
+
+
 def test_a_diverged_training_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
     with RunDir.open(tmp_path, {"a": 1}) as run:
         task = Task(poison_at=30)

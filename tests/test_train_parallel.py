@@ -12,10 +12,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from augmint.represent.methods import names
+from augmint.config import RepresentSettings
+from augmint.errors import UsageError
+from augmint.networks.backbones import backbone
+from augmint.represent.methods import build, names
+from augmint.represent.optimise import make
 from augmint.train import parallel
 
-TRACE = str(Path(__file__).with_name("trace.py"))
+TRACE, STOPPED = (str(Path(__file__).with_name(name)) for name in ("trace.py", "stopped.py"))
 
 
 def start(processes: int, *command: str) -> str:
@@ -81,6 +85,42 @@ def test_torchrun_helps_with_the_encoder_of_every_seed(tmp_path: Path) -> None:
     assert len(list((tmp_path / "r" / "stages" / "represent").glob("*/done.json"))) == 2
     report = json.loads((tmp_path / "r" / "report" / "report.json").read_text())
     assert report["evaluation"]["encoder_seeds"] == [0, 1]
+
+
+@pytest.mark.parametrize("method", names())
+def test_the_optimiser_holds_the_same_parameters_in_any_number_of_processes(method, monkeypatch) -> None:
+    def groups(processes: int) -> list[int]:
+        made = build(method, backbone("cnn", (1, 8, 8), 8), RepresentSettings())
+        monkeypatch.setattr(parallel, "world", lambda: processes)
+        before = made.state_dict()
+        assert all(torch.equal(value, before[name]) for name, value in parallel.synchronise(made).state_dict().items())
+        assert any(isinstance(part, parallel.BatchNorm) for part in made.modules()) == (processes > 1)
+        return [len(group["params"]) for group in make(made, RepresentSettings()).param_groups]
+
+    assert groups(1) == groups(2)
+
+
+def test_a_norm_that_does_more_is_refused_in_several_processes(monkeypatch) -> None:
+    class WithActivation(nn.BatchNorm2d):
+        pass
+
+    monkeypatch.setattr(parallel, "world", lambda: 2)
+    with pytest.raises(UsageError, match="WithActivation"):
+        parallel.synchronise(nn.Sequential(WithActivation(3)))
+
+
+def test_a_training_stopped_in_two_processes_goes_on_in_one_and_the_other_way_round(tmp_path: Path) -> None:
+    start(1, STOPPED, str(tmp_path / "whole"), "end")
+    wanted = load_file(tmp_path / "whole" / "encoder")
+    for first, second in ((2, 1), (1, 2)):
+        folder = tmp_path / f"{first}-{second}"
+        start(first, STOPPED, str(folder), "3")
+        assert json.loads((folder / "represent-0" / "state.json").read_text())["step"] == 3
+        start(second, STOPPED, str(folder), "end")
+        found = load_file(folder / "encoder")
+        for name in wanted:
+            if "whitening" not in name:
+                torch.testing.assert_close(found[name], wanted[name], rtol=0.01, atol=2e-3, msg=name)
 
 
 def test_one_process_is_left_alone() -> None:

@@ -126,10 +126,16 @@ class _Keeper:
         kept = checkpoint.load(self.stage.checkpoint)
         if set(kept["state"]) != set(self.state):
             raise InputError(f"{self.stage.checkpoint} belongs to another training; delete it to start this one")
-        for name, part in self.state.items():
-            part.load_state_dict(kept["state"][name])
-            if isinstance(part, torch.optim.Optimizer):
-                lay_out(part)
+        try:
+            for name, part in self.state.items():
+                part.load_state_dict(kept["state"][name])
+                if isinstance(part, torch.optim.Optimizer):
+                    lay_out(part)
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0].rstrip(":")
+            raise InputError(
+                f"{self.stage.checkpoint} does not fit this training ({reason}); delete it to start again"
+            ) from error
         self.before = kept["seconds"]
         return int(kept["step"])
 

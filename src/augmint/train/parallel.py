@@ -151,6 +151,9 @@ def synchronise(module: M) -> M:
 
 
 def _over_all(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
-    new = BatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-    new.load_state_dict(norm.state_dict())
-    return new.train(norm.training).to(next(iter([*norm.parameters(), *norm.buffers()])).device)
+    """The very parameters, buffers and settings under another forward: what is frozen stays frozen."""
+    if type(norm) not in (nn.BatchNorm1d, nn.BatchNorm2d):  # of timm's, some also hold the activation
+        raise UsageError(f"{type(norm).__name__} does not run in several processes; use one, or another backbone")
+    new = BatchNorm(norm.num_features)
+    new.__dict__.update(norm.__dict__)
+    return new
