@@ -100,6 +100,19 @@ def test_the_optimiser_holds_the_same_parameters_in_any_number_of_processes(meth
     assert groups(1) == groups(2)
 
 
+def test_statistics_over_all_processes_stay_where_they_are_not_to_move(monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "world", lambda: 2)
+    monkeypatch.setattr(parallel, "all_reduce", lambda sums: 2 * sums)
+    norm = nn.BatchNorm1d(3)
+    (still,) = parallel.synchronise(nn.Sequential(norm))
+    still(torch.randn(8, 3))
+    assert int(still.num_batches_tracked) == 1 and not torch.equal(still.running_mean, torch.zeros(3))
+    before = still.running_mean.clone()
+    still.track_running_stats = False
+    still(torch.randn(8, 3))
+    assert int(still.num_batches_tracked) == 1 and torch.equal(still.running_mean, before)
+
+
 def test_a_norm_that_does_more_is_refused_in_several_processes(monkeypatch) -> None:
     class WithActivation(nn.BatchNorm2d):
         pass

@@ -15,11 +15,15 @@ from torch import Tensor, nn
 
 
 class Target(nn.Module):
-    """A copy without gradients, in training mode like its source: its BatchNorm sees its own batch."""
+    """A copy without gradients, in training mode like its source: its BatchNorm takes the statistics of its own batch,
+    and leaves the running ones, which `follow` alone moves."""
 
     def __init__(self, online: nn.Module, start: float) -> None:
         super().__init__()
         self.copy = copy.deepcopy(online).requires_grad_(False)
+        for norm in self.copy.modules():
+            if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+                norm.track_running_stats = False  # the buffers stay; in evaluation mode they are used
         self.start = start
 
     def momentum(self, progress: float) -> float:

@@ -130,9 +130,10 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics."""
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+        """Move the running statistics, unless the module is told to leave them."""
+        if not self.track_running_stats:
             return
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         self.num_batches_tracked += 1
         momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, momentum)
