@@ -121,7 +121,10 @@ def test_the_curve_has_a_panel_for_each_metric() -> None:
 
 def test_words_for_people() -> None:
     assert health(FACTS) == "healthy (spread 0.45 of 1, rank 61 of 128)"
-    assert health({**FACTS, "collapsed": True, "spread": 0.01, "rank": 1.2}).startswith("collapsed (spread 0.01")
+    fallen = {**FACTS, "collapsed": True, "spread": 0.01, "rank": 1.2}
+    assert health(fallen).startswith("collapsed (spread 0.01")
+    of = {"of": {"what": "the last stage", "size": 64}}
+    assert health(fallen | of) == "collapsed (the last stage: spread 0.01 of 1, rank 1 of 64)"
     assert worth(FACTS) == "kNN 89.5%, linear 93.0% from 100 labels, judged on 143 validation images"
     alone = {name: value for name, value in FACTS.items() if name != "linear"} | {"judge": "labels"}
     assert worth(alone) == "kNN 89.5% from 100 labels, judged on the labels themselves, leaving one out"

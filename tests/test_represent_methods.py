@@ -59,6 +59,7 @@ def test_loss_is_a_scalar_with_gradient_and_features(method):
     out = method.loss(*method.views(VIEWS, batch, draws))
     assert out["loss"].shape == ()
     assert out["features"].shape == (6, method.network.features)
+    assert len(out["projected"]) == 6 and float(feature_std(out["projected"].detach())) > 0
     out["loss"].backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in method.network.parameters())
     method.after_step(0.5)

@@ -26,7 +26,8 @@ def effective_rank(features: Tensor) -> float:
     """
     values = features.double()
     centred = values - values.mean(0)
-    eigen = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0)
+    products = centred.T @ centred if centred.shape[1] <= len(centred) else centred @ centred.T  # the smaller has all
+    eigen = torch.linalg.eigvalsh(products).clamp(min=0)
     floor = values.square().sum() * torch.finfo(torch.float64).eps * max(values.shape)
     singular = eigen[eigen > floor].sqrt()
     share = singular / singular.sum()

@@ -49,6 +49,11 @@ class Backbone(nn.Module):
         """How many numbers describe an image."""
         return sum(self.maps[: self.levels]) * self.grid**2
 
+    @property
+    def last(self) -> int:
+        """How many of them, the first, are of the last stage."""
+        return self.maps[0] * self.grid**2
+
     def pooled(self, *maps: Tensor) -> Tensor:
         """[N, maps, h, w] of each level, the last first → [N, features]: the mean of each cell, channel by channel."""
         return torch.cat([self._cells(level) for level in maps[: self.levels]], 1)

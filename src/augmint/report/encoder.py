@@ -205,9 +205,10 @@ def worth(facts: Facts) -> str:
 
 
 def health(facts: Facts) -> str:
-    """'healthy (spread 0.45 of 1, rank 61 of 128)', or 'collapsed (…)'."""
-    word = "collapsed" if facts["collapsed"] else "healthy"
-    return f"{word} (spread {facts['spread']:.2f} of 1, rank {facts['rank']:.0f} of {facts['size']})"
+    """'healthy (spread 0.45 of 1, rank 61 of 128)', 'collapsed (…)' or 'collapsed (the last stage: …)'."""
+    word, of = "collapsed" if facts["collapsed"] else "healthy", facts.get("of", facts)
+    where = f"{of['what']}: " if "what" in of else ""
+    return f"{word} ({where}spread {facts['spread']:.2f} of 1, rank {facts['rank']:.0f} of {of['size']})"
 
 
 def lines(facts: Facts, folder: Path) -> list[str]:

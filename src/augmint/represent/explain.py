@@ -19,14 +19,13 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from augmint.measure.collapse import effective_rank, feature_std
 from augmint.measure.probes import linear_probe
 from augmint.represent import embeddings, map
 from augmint.represent.embeddings import Shown, Vectors
 from augmint.represent.encoder import Encoder
+from augmint.represent.health import parts
 from augmint.represent.neighbours import choose, nearest_in
 from augmint.represent.probing import probe
-from augmint.represent.train import collapsed
 from augmint.train.checkpoint import atomic_write
 
 SCHEMA = 1
@@ -66,11 +65,14 @@ def explain(encoder: Encoder, shown: Shown, hidden: Vectors, folder: Path, seen:
 
 
 def health(encoder: Encoder, shown: Shown) -> dict[str, Any]:
-    """'spread' (1: over the whole sphere), 'rank' (directions in use) of the network's own answers, and 'collapsed'."""
+    """'spread' (1: over the whole sphere), 'rank' (directions in use) of the network's own answers, and 'collapsed'; of
+    the last stage where that has collapsed, as 'of' says with its size."""
     rows = shown.pool[torch.linspace(0, len(shown.pool) - 1, min(len(shown.pool), ENOUGH)).long()]
     hidden = encoder.hidden(shown.table.gather(rows))
-    spread, rank = feature_std(hidden), effective_rank(hidden)
-    return {"spread": spread, "rank": rank, "collapsed": collapsed(spread, rank, hidden.shape[1]) is not None}
+    found = parts(hidden, encoder.network.last)
+    worst = next((one for one in found if one.collapsed), found[0])
+    of = {} if worst is found[0] else {"of": {"what": worst.what, "size": worst.size}}
+    return {"spread": worst.spread, "rank": worst.rank, "collapsed": worst.collapsed, **of}
 
 
 def worth(shown: Shown, hidden: Vectors) -> dict[str, Any]:

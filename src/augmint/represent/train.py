@@ -6,8 +6,9 @@ Labels are not looked at; whoever has some can `watch` (represent/watch.py). A c
 aloud, with its measure.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +20,9 @@ from augmint.augment.batches import Numbered, Size
 from augmint.config import RepresentSettings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError
-from augmint.measure.collapse import effective_rank, feature_std
-from augmint.represent import optimise, weights
+from augmint.represent import health, optimise, weights
 from augmint.represent.encoder import Encoder, FeatureDecoder, Form, build
+from augmint.represent.health import Part
 from augmint.represent.methods import Method
 from augmint.represent.methods import build as build_method
 from augmint.represent.watch import Watch, moments
@@ -36,7 +37,6 @@ ENOUGH = 20_000  # images to find the whitening from
 QUARTER = 4  # of the images one in so many teaches a decoder that teaches the encoder nothing
 LOG_EVERY_GPU = 500  # steps; the rank of the features alone costs a step or two there
 SHRUNK, LEAST_SIDE = 0.7, 16  # of a view at the beginning, with `small`
-LEAST_SPREAD, LEAST_RANK = 0.05, 3.0  # below, features tell next to nothing apart
 
 
 class Joint(nn.Module):
@@ -91,8 +91,7 @@ class Trainer:
     loss: Callable[..., dict[str, Tensor]]  # the joint's, or that compiled
     form: Form
     watch: Watch | None = None
-    spread: float = 1.0
-    rank: float = torch.inf
+    parts: list[Part] = field(default_factory=list)  # as last measured
 
     def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         """Train on these rows (with several processes: on this one's part of them); every `plan.log_every` steps
@@ -110,7 +109,9 @@ class Trainer:
         self.joint.method.after_step(progress)
         metrics = {name: value.detach() for name, value in out.items() if value.ndim == 0}
         if (draws.step + 1) % self.plan.log_every == 0 or draws.step + 1 == self.plan.steps:
-            metrics |= self.measure(parallel.gather(out["features"].detach().float()))
+            metrics |= self.measure(
+                parallel.gather(out["features"].detach().float()), out["projected"].detach().float()
+            )
         if self.watch and draws.step + 1 in moments(self.plan.steps, self.plan.log_every):
             metrics |= {name: torch.tensor(value) for name, value in self.watch(self.encoder).items()}
             self.joint.method.network.train()
@@ -127,21 +128,12 @@ class Trainer:
         network = self.joint.method.network
         return Encoder(self.form, network, self.joint.decoder, self.compute, Whitening.none(network.features))
 
-    def measure(self, features: Tensor) -> dict[str, Tensor]:
-        """Spread and rank of a batch of features that are finite."""
-        if bool(torch.isfinite(features).all()):
-            self.spread, self.rank = feature_std(features), effective_rank(features)
-        return {"spread": torch.tensor(self.spread), "rank": torch.tensor(self.rank)}
-
-
-def collapsed(spread: float, rank: float, features: int) -> str | None:
-    """A sentence if features of this spread (0 … 1) and effective rank say that they collapsed, else None."""
-    if spread >= LEAST_SPREAD and rank >= min(LEAST_RANK, features / 2):
-        return None
-    return (
-        f"warning: the features have collapsed (spread {spread:.3f} of 1, effective rank {rank:.1f} of {features}); "
-        "try represent.reconstruction above 0, a lower represent.lr or other represent.views"
-    )
+    def measure(self, features: Tensor, projected: Tensor) -> dict[str, Tensor]:
+        """Spread and rank of a batch of features, if all are finite; of its parts, for the warning."""
+        if not bool(torch.isfinite(features).all() & torch.isfinite(projected).all()):
+            return {}  # the loss says so
+        self.parts = health.parts(features, self.joint.method.network.last, projected)
+        return {"spread": torch.tensor(self.parts[0].spread), "rank": torch.tensor(self.parts[0].rank)}
 
 
 def form_of(table: ImageTable, settings: RepresentSettings) -> Form:
@@ -180,6 +172,12 @@ def _start(form: Form, settings: RepresentSettings, compute: Compute, seed: int)
 
 def _silent(line: str) -> None:
     """Nobody to tell."""
+
+
+def _warn(line: str) -> None:
+    """Without a run folder, Python's own way; by one of several processes."""
+    if parallel.rank() == 0:
+        warnings.warn(line.removeprefix("warning: "), stacklevel=2)
 
 
 def prepare(
@@ -222,13 +220,14 @@ def train_encoder(
     trainer.watch = watch
     joint = trainer.joint
     state: dict[str, Stateful] = {"joint": joint, "optimiser": trainer.optimiser}
+    say = stage.run.say if stage else _warn
     warned = False
 
     def look(step: int) -> None:
         nonlocal warned
-        sentence = collapsed(trainer.spread, trainer.rank, joint.method.network.features)
-        if sentence and not warned and stage is not None:
-            stage.run.say(sentence)
+        sentence = None if warned else health.warning(trainer.parts)
+        if sentence:
+            say(sentence)
             warned = True
 
     label = None if stage is None else stage.name

@@ -33,7 +33,8 @@ class Method(nn.Module):
         return tuple(augment(batch, draws.fork(name)).images for name in ("view1", "view2"))
 
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
-        """'loss', a scalar, and 'features' [N, D] of the first view, with gradient."""
+        """'loss', a scalar; of the first view 'features' [N, D], with gradient, and 'projected' [B, P], what the loss
+        sees of the whole batch."""
         raise NotImplementedError
 
     def after_step(self, progress: float) -> None:

@@ -34,7 +34,8 @@ class BarlowTwins(Method):
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
         features = self.network(torch.cat(views))
         first, second = (gather(part) for part in self.projector(features).chunk(2))
-        return {"loss": barlow_twins(first, second, self.redundancy), "features": features[: len(views[0])]}
+        loss = barlow_twins(first, second, self.redundancy)
+        return {"loss": loss, "features": features[: len(views[0])], "projected": first}
 
 
 def build(network: Backbone, settings: RepresentSettings) -> Method:

@@ -37,7 +37,7 @@ class BYOL(Method):
         features = self.network(both)
         p1, p2 = (gather(part) for part in self.predictor(self.projector(features)).chunk(2))
         z1, z2 = (gather(part) for part in self.target(both).chunk(2))
-        return {"loss": regression(p1, z2) + regression(p2, z1), "features": features[: len(views[0])]}
+        return {"loss": regression(p1, z2) + regression(p2, z1), "features": features[: len(views[0])], "projected": p1}
 
     def after_step(self, progress: float) -> None:
         self.target.follow(nn.Sequential(self.network, self.projector), progress)

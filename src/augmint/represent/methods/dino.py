@@ -63,7 +63,7 @@ class DINO(Method):
         t1, t2 = (gather(part) for part in self.target(both).chunk(2))
         self.seen = torch.cat([t1, t2]).float().mean(0)
         losses = [dino(s, t, self.centre, o.temperature, o.teacher_temperature) for s, t in ((s1, t2), (s2, t1))]
-        return {"loss": (losses[0] + losses[1]) / 2, "features": features[: len(views[0])]}
+        return {"loss": (losses[0] + losses[1]) / 2, "features": features[: len(views[0])], "projected": s1}
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

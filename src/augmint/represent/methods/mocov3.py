@@ -40,7 +40,7 @@ class MoCoV3(Method):
         q1, q2 = (gather(part) for part in self.predictor(self.projector(features)).chunk(2))
         k1, k2 = (gather(part) for part in self.target(both).chunk(2))
         loss = info_nce(q1, k2, self.temperature) + info_nce(q2, k1, self.temperature)
-        return {"loss": loss, "features": features[: len(views[0])]}
+        return {"loss": loss, "features": features[: len(views[0])], "projected": q1}
 
     def after_step(self, progress: float) -> None:
         self.target.follow(nn.Sequential(self.network, self.projector), progress)

@@ -55,7 +55,7 @@ class NNCLR(Method):
         theirs = both / (4 * o.temperature)  # info_nce's own factor, and the mean of the two directions
         self.latest = F.normalize(z1.detach().float(), dim=1)
         loss = o.own * nt_xent(z1, z2, o.temperature) + (1 - o.own) * theirs
-        return {"loss": loss, "features": features[: len(views[0])]}
+        return {"loss": loss, "features": features[: len(views[0])], "projected": z1}
 
     def after_step(self, progress: float) -> None:
         """The newest projections enter the queue, the oldest leave it."""

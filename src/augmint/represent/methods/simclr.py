@@ -32,7 +32,8 @@ class SimCLR(Method):
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
         features = self.network(torch.cat(views))
         first, second = (gather(part) for part in self.projector(features).chunk(2))
-        return {"loss": nt_xent(first, second, self.options.temperature), "features": features[: len(views[0])]}
+        loss = nt_xent(first, second, self.options.temperature)
+        return {"loss": loss, "features": features[: len(views[0])], "projected": first}
 
 
 def build(network: Backbone, settings: RepresentSettings) -> Method:

@@ -36,7 +36,8 @@ class SimSiam(Method):
         projected = self.projector(features)
         p1, p2 = (gather(part) for part in self.predictor(projected).chunk(2))
         z1, z2 = (gather(part) for part in self.wanted(projected).chunk(2))
-        return {"loss": (regression(p1, z2) + regression(p2, z1)) / 4, "features": features[: len(views[0])]}
+        loss = (regression(p1, z2) + regression(p2, z1)) / 4
+        return {"loss": loss, "features": features[: len(views[0])], "projected": z1}
 
     def wanted(self, projected: Tensor) -> Tensor:
         """What is to be predicted: without a gradient, else everything collapses."""

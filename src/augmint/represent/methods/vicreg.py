@@ -36,7 +36,7 @@ class VICReg(Method):
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
         features = self.network(torch.cat(views))
         first, second = (gather(part) for part in self.projector(features).chunk(2))
-        return {"loss": vicreg(first, second, *self.weights), "features": features[: len(views[0])]}
+        return {"loss": vicreg(first, second, *self.weights), "features": features[: len(views[0])], "projected": first}
 
 
 def build(network: Backbone, settings: RepresentSettings) -> Method:
