@@ -18,8 +18,12 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
 from augmint.config import assignments, resolve
+from augmint.data import load
+from augmint.data.table import Batch
 from augmint.errors import InputError
-from augmint.train import checkpoint
+from augmint.represent.train import prepare
+from augmint.seeding import Draws
+from augmint.train import Compute, checkpoint
 from test_represent_device import step_on_meta
 
 ROOT = Path(__file__).parents[1] / "benchmarks" / "gpu"
@@ -183,8 +187,44 @@ def test_operations_are_those_counted_by_hand():
 def test_the_recipe_at_full_size_waits_for_nothing(monkeypatch, method):
     settings = resolve("fast", ROOT / "cifar10.yaml", assignments([f"represent.method={method}"])).represent
     assert (settings.backbone, settings.batch, settings.latent) == ("resnet18", 512, 0)
+    assert (settings.small, settings.levels, settings.grid) == (0.0, 1, 1)
     eager = settings.model_copy(update={"compile": "off"})
     assert step_on_meta(monkeypatch, eager) == []
+
+
+def test_the_recipe_shows_whole_views_from_the_first_step_on(data):
+    settings = resolve("fast", ROOT / "cifar10.yaml", assignments(["represent.batch=8"])).represent
+    trainer = prepare(load(data / "cifar10-train.parquet"), settings, Compute(torch.device("cpu"), bf16=False), seed=0)
+    rows = torch.arange(8)
+    images = trainer.table.gather(rows).float() / 255
+    for progress in (0.0, 0.5, 1.0):
+        views = trainer.views(Batch(images), Draws(0, "test", 0, rows), progress)
+        assert [view.shape for view in views] == [(8, 3, 32, 32)] * 2
+    assert trainer.joint.method.network.features == 512
+
+
+def test_a_way_to_compile_that_failed_is_tried_again_until_a_training_has_chosen(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tried, measure = [], floor.measure
+
+    def fails(*given):
+        tried.append(given)
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(floor, "measure", fails)
+    command = arguments(data, tmp_path / "out", "train5", "--seconds", "600")
+    assert represent.main(command) == 3 and len(tried) == 1
+    assert represent.main(command) == 3 and len(tried) == 2
+    assert "no way to train worked" in capsys.readouterr().err
+    monkeypatch.setattr(floor, "measure", measure)
+    assert represent.main(command) == 0
+    facts = json.loads((tmp_path / "out" / "development" / "facts.json").read_text())
+    assert facts["train5-plan"] == {"compile": "off", "images": 160}
+    broken = {"speed-on": {"error": "no"}, "speed-off": {"epoch_seconds": 1.0}}
+    stored = {"identity": {}, "device": "x", **broken}
+    (tmp_path / "f.json").write_text(json.dumps(stored | {"train5-plan": {}}))
+    assert "speed-on" in represent._facts(tmp_path / "f.json", {}, "x", "all")
+    assert "speed-on" not in represent._facts(tmp_path / "f.json", {}, "x", "speed")
 
 
 def test_targets_are_met_or_not():

@@ -147,7 +147,7 @@ def fastest(facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The way to compile with the shortest epoch. InputError if none worked."""
     found = {name[6:]: fact for name, fact in facts.items() if name.startswith("speed-") and "error" not in fact}
     if not found:
-        raise InputError("no way to train worked, see facts.json; give `speed` again with another --out")
+        raise InputError("no way to train worked, see facts.json; give `speed` again")
     return min(found.items(), key=lambda item: item[1]["epoch_seconds"])
 
 
@@ -164,8 +164,8 @@ def training(bench: Bench, minutes: int) -> None:
     """An encoder in so many minutes, and its neighbours."""
     speed(bench)
     name = f"train{minutes}"
-    images = bench.once(f"{name}-images", lambda: _images(bench, minutes))
-    settings = bench.settings.model_copy(update={"compile": fastest(bench.facts)[0], "images": images})
+    plan = bench.once(f"{name}-plan", lambda: {"compile": fastest(bench.facts)[0], "images": _images(bench, minutes)})
+    settings = bench.settings.model_copy(update=plan)
     bench.once(name, lambda: _train(bench, name, settings))
 
 
@@ -256,13 +256,16 @@ def _identity(options: argparse.Namespace, settings: RepresentSettings) -> dict[
     return {"settings": settings.model_dump(mode="json"), "small": options.small, "final": options.final}
 
 
-def _facts(path: Path, identity: dict[str, Any], device: str) -> dict[str, Any]:
-    """What is known so far. InputError if it is of other settings or another device."""
+def _facts(path: Path, identity: dict[str, Any], device: str, step: str) -> dict[str, Any]:
+    """What is known so far, without the ways to compile that failed: they are tried again, until a training has chosen
+    among them, and whenever `speed` is asked for. InputError if it is of other settings or another device."""
     fresh = {"schema": 1, "identity": identity, "device": device, "torch": torch.__version__}
     facts = read_json(path, "identity", "device") if path.exists() else fresh
     if facts["identity"] != identity or facts["device"] != device:
         raise InputError(f"{path} is of other settings or another device ({facts['device']}); choose another --out")
-    return facts
+    if step != "speed" and any(name.startswith("train") for name in facts):
+        return facts
+    return {name: fact for name, fact in facts.items() if not (isinstance(fact, dict) and "error" in fact)}
 
 
 def start(options: argparse.Namespace, deadline: float) -> Bench:
@@ -274,7 +277,7 @@ def start(options: argparse.Namespace, deadline: float) -> Bench:
     settings = _settings(options, size)
     identity = _identity(options, settings)
     out = options.out / ("final" if options.final else "development")
-    facts = _facts(out / "facts.json", identity, compute.describe())
+    facts = _facts(out / "facts.json", identity, compute.describe(), options.step)
     work = Path(gettempdir()) / f"augmint-gpu-{digest(str(out.resolve()))}"
     unpack(out / "state", work)
     tables = _tables(options, size.held_out)
