@@ -6,10 +6,10 @@ BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit test-peers clean
+.PHONY: help setup demo test lint types unit test-peers test-encoder-docs clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Make the environment in .venv (pinned versions, CPU is enough)
 
@@ -36,6 +36,9 @@ unit: setup
 
 test-peers: ## Load minted images with torchvision, datasets and webdataset: PEERS=python that has them and augmint
 	$(PEERS) -m pytest -q -p no:cacheprovider -o addopts= -o filterwarnings=default tests/peers/check_minted_formats.py
+
+test-encoder-docs: ## Run the blocks of docs/encoder.md: PEERS=python that has torchvision, timm and augmint
+	$(PEERS) tests/golden/make_backbones.py --docs
 
 clean: ## Remove the environment and the demo's run
 	rm -rf $(VENV) runs/demo
