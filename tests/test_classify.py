@@ -20,7 +20,7 @@ from augmint.classify import (
     surest,
 )
 from augmint.classify.graph import poisson_potential
-from augmint.classify.scratch import _extra_share, _Samples, rising_then_falling
+from augmint.classify.scratch import Samples, extra_share, rising_then_falling
 from augmint.config import ClassifySettings
 from augmint.data.table import ImageTable
 from augmint.seeding import Draws, permutation
@@ -187,7 +187,7 @@ def _counts(extra_classes: list[int], share: float = 0.5, batches: int = 400) ->
     images = torch.arange(len(classes), dtype=torch.uint8).view(-1, 1, 1, 1)
     targets = torch.nn.functional.one_hot(classes, 3).float()
     extra = Extra(images[14:], targets[14:], torch.full((len(extra_classes),), 0.5))
-    samples = _Samples(images[:14], targets[:14], extra, ClassifySettings(minted_weight=2.0))
+    samples = Samples(images[:14], targets[:14], extra, ClassifySettings(minted_weight=2.0))
     shown = torch.zeros(len(classes), dtype=torch.long)
     for step in range(batches):
         chosen = permutation(14, 0, step)
@@ -219,7 +219,7 @@ def test_no_extra_samples_change_nothing() -> None:
 
 def test_extra_share_fades_and_never_exceeds_half() -> None:
     settings = ClassifySettings(minted_share=0.5, fade=0.8)
-    shares = [_extra_share(p / 100, settings) for p in range(100)]
+    shares = [extra_share(p / 100, settings) for p in range(100)]
     assert max(shares) == 0.5 == shares[0] == shares[79] and shares[-1] < 0.03
     assert all(a >= b for a, b in zip(shares, shares[1:], strict=False))
     assert 0 < rising_then_falling(0.0) < rising_then_falling(0.1) == 1.0 > rising_then_falling(0.99) > 0

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from augmint.classify import FinetunedEncoder, LogisticHead, fit_finetuned, fit_logistic
+from augmint.classify import Extra, FinetunedEncoder, LogisticHead, fit_finetuned, fit_logistic
 from augmint.classify.selftraining import Confidence, align, soft_cross_entropy, spread_out
-from augmint.config import FinetuneSettings
+from augmint.config import ClassifySettings, FinetuneSettings
 from augmint.data.table import ImageTable
 from augmint.represent.encoder import Encoder, Form, build
 from augmint.represent.whitening import Whitening
@@ -172,3 +172,40 @@ def test_a_batch_moves_from_the_first_targets_to_the_networks_own() -> None:
     torch.testing.assert_close(training.targets(rows, images, 0.0), soft[rows])
     torch.testing.assert_close(training.targets(rows, images, 0.25), (soft[rows] + own) / 2, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(training.targets(rows, images, 0.5), own, atol=1e-6, rtol=1e-5)
+
+
+def planted(count: int = 40) -> Extra:
+    """Bright corners, above right for class 0 and above left for class 1: the contrary of what `sides` shows there."""
+    labels = torch.arange(count) % 2
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 90, (count, 1, 12, 12), dtype=np.uint8))
+    images[labels == 0, :, :4, 8:] += 160
+    images[labels == 1, :, :4, :4] += 160
+    return Extra(images, torch.nn.functional.one_hot(labels, 2).float(), torch.ones(count))
+
+
+def test_extra_images_are_learnt_from() -> None:
+    """What only they show is known with them, and known wrongly without; what the labels show is known either way."""
+    encoder, table, extra = untrained(), sides(), planted()
+    given, truth = start(encoder, table), extra.targets.argmax(1)
+    quick = SHORT.model_copy(update={"lr": 5e-3, "head_lr": 5e-3, "images": 2560})
+    fits = [fit_finetuned(encoder, given[0], table, *given[1:], quick, CPU, seed=0, extra=e) for e in (None, extra)]
+    without, with_them = (float((m.logits(extra.images).argmax(1) == truth).float().mean()) for m in fits)
+    assert without < 0.2 and with_them > 0.95
+    assert all(float((m.logits(table).argmax(1) == table.labels).float().mean()) > 0.97 for m in fits)
+
+
+def test_extra_images_count_by_their_share_and_weight() -> None:
+    encoder, table, extra = untrained(), sides(40), planted()
+    given, short = start(encoder, table), SHORT.model_copy(update={"images": 160, "policy": "randaugment"})
+
+    def logits(extra: Extra | None, **mixing: float) -> torch.Tensor:
+        m = ClassifySettings(**mixing)  # type: ignore[arg-type]
+        fitted = fit_finetuned(encoder, given[0], table, *given[1:], short, CPU, seed=0, extra=extra, mixing=m)
+        return fitted.logits(table)
+
+    plain, none = logits(None), Extra(extra.images[:0], extra.targets[:0], extra.weights[:0])
+    assert torch.equal(logits(extra, minted_share=0.0), plain) and torch.equal(logits(none), plain)
+    assert not torch.equal(logits(extra), plain)
+    other = Extra(255 - extra.images, extra.targets, extra.weights)
+    heavy = [logits(e, minted_weight=w) for w in (1.0, 4.0) for e in (extra, other)]
+    assert all(not torch.equal(a, b) for i, a in enumerate(heavy) for b in heavy[:i])

@@ -411,6 +411,14 @@ def test_the_finetuned_arm_sees_its_own_labels_and_no_held_out_row() -> None:
     again = arms.find("encoder-finetune")(Situation(replace(material, encoder=encoder, pool_table=held), split))
     assert torch.equal(again.logits(t), model.logits(t))  # type: ignore[arg-type]
 
+    contrary, told = t.take(pool[6:46]).with_labels(1 - t.labels[6:46]), {}
+    for share in ("", "@0", "@0.5"):  # minted images that say otherwise than the labels
+        situation = Situation(replace(material, encoder=encoder), split)
+        situation.minted = SimpleNamespace(accepted=lambda: contrary)  # type: ignore[assignment]
+        told[share] = arms.find(f"encoder-finetune-minted{share}")(situation).logits(t)  # type: ignore[arg-type]
+    assert torch.equal(told["@0"], model.logits(t)) and not torch.equal(told[""], told["@0"])  # type: ignore[arg-type]
+    assert torch.equal(told[""], told["@0.5"])
+
 
 def sides(count: int) -> ImageTable:
     """Class 0: the left half is bright; class 1: the right half."""

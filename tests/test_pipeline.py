@@ -210,9 +210,10 @@ def test_predict_gives_classes_and_probabilities(run: am.Run, tmp_path: Path) ->
 
 
 def test_a_finetuned_encoder_is_scored_chosen_and_predicts(tmp_path: Path) -> None:
-    """The only arm, so it is the final one: `predict` needs no encoder file, and says what the trial's network says."""
+    """The only arm, so it is the final one: `predict` needs no encoder file, and says what the trial's network says.
+    (Without an image generator there are no minted images to fine-tune with.)"""
     without = {"image": {"enabled": False}, "feature": {"enabled": False}}
-    tree = {"generate": without, "judge": {"arms": ["encoder-finetune"]}}
+    tree = {"generate": without, "judge": {"arms": ["encoder-finetune", "encoder-finetune-minted"]}}
     found = am.run("digits", tmp_path / "r", labels_per_class=5, preset="tiny", quiet=True, settings=tree)
     trials = pq.read_table(found.folder / "trials.parquet").to_pylist()
     assert {t["arm"] for t in trials} == {"encoder-finetune"}
@@ -360,7 +361,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     )
     tuned = augmint(
         "run", "digits", "--labels-per-class", "5", "--preset", "tiny", "--out", tmp_path / "r", "--dry-run",
-        "--set", "judge.arms=[encoder-finetune]"
+        "--set", "judge.arms=[encoder-finetune-minted]"
     )  # fmt: skip
     facts = json.loads(out.stdout)
     assert "fine-tuned" in tuned.stdout and "fine-tuned" not in out.stdout

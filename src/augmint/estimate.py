@@ -184,18 +184,18 @@ def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int, imag
         return fit_scratch(sample, rows, labels, policy("weak"), short, compute, classes=2, seed=0)
 
     f = s.classify.finetune
-    tuned = "encoder-finetune" in s.judge.arms
+    tuned = sum(name.startswith("encoder-finetune") for name in s.judge.arms)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         each = per_image(train, s.classify.batch) * s.classify.images * len(arms)
-        each += per_image(_finetuning(s, sample, compute), f.batch) * f.images if tuned else 0.0
+        each += per_image(_finetuning(s, sample, compute), f.batch) * f.images * tuned if tuned else 0.0
         each += _propagation(s, sample, compute, images) if any(_uses_graph(name) for name in s.judge.arms) else 0.0
     finally:
         torch.set_num_threads(threads)
     workers = min(cores(), splits) if compute.device.type == "cpu" else 1
     what = f"{len(s.judge.arms) * splits} trials, {len(arms) * splits} of them networks from scratch"
-    return Line("trials", what + ", fine-tuned encoders too" * tuned, each * splits / workers)
+    return Line("trials", what + ", fine-tuned encoders too" * bool(tuned), each * splits / workers)
 
 
 def _uses_graph(arm: str) -> bool:

@@ -67,7 +67,8 @@ class Pipeline(Stages):
     def arms(self) -> tuple[str, ...]:
         """The arms that the settings allow: without a generator its arms are left out."""
         image, feature = self.settings.generate.image.enabled, self.settings.generate.feature.enabled
-        there = {"scratch-minted": image, "scratch-both": image, "encoder-minted": feature}
+        there = dict.fromkeys(("scratch-minted", "scratch-both", "encoder-finetune-minted"), image)
+        there["encoder-minted"] = feature
         for name in self.settings.judge.arms:
             arms.find(name)
         prior, classes = self.settings.classify.prior, self.table.classes

@@ -7,7 +7,8 @@
 and what it says of every row are the first targets. In each step labelled images pass under weak
 augmentation and unlabelled ones under strong; the latter's targets go over from the first ones to what the moving
 average of the network says of the weakly augmented images (FixMatch: Sohn et al., NeurIPS 2020; its threshold and
-class frequencies by classify/selftraining.py). The weights that stay are the average's last.
+class frequencies by classify/selftraining.py). The weights that stay are the average's last. Extra samples (minted
+ones) take the place of labelled images of their class, as in training from scratch; all else stays as it is.
 """
 
 import copy
@@ -21,10 +22,10 @@ from torch import Tensor, nn
 
 from augmint.augment import policy
 from augmint.classify.logistic import LogisticHead
-from augmint.classify.scratch import rising_then_falling
+from augmint.classify.scratch import Extra, Samples, extra_share, rising_then_falling
 from augmint.classify.selftraining import Confidence, align, soft_cross_entropy, spread_out
 from augmint.classify.student import Student
-from augmint.config import FinetuneSettings
+from augmint.config import ClassifySettings, FinetuneSettings
 from augmint.data.table import Batch, ImageTable
 from augmint.networks.average import Average
 from augmint.represent.encoder import Encoder, Form, build, form_from
@@ -113,7 +114,7 @@ class SelfTraining:
 
     def __init__(
         self, network: Tuned, table: ImageTable, soft: Tensor, own: Tensor, rows: Tensor, settings: FinetuneSettings,
-        compute: Compute, seed: int,
+        compute: Compute, seed: int, extra: Extra | None = None, mixing: ClassifySettings | None = None,
     ) -> None:  # fmt: skip
         self.network, self.table, self.settings, self.compute = network, table, settings, compute
         self.soft, self.own, self.rows = (t.to(compute.device) for t in (soft, own, rows))
@@ -123,6 +124,8 @@ class SelfTraining:
         self.optimiser = _optimiser(network, settings)
         self.weak, self.strong = policy("weak"), policy(settings.policy)
         self.labelled = Rows(len(own), seed, "finetune/labelled", compute.device)
+        self.mixing = mixing or ClassifySettings()
+        self.samples = Samples(table.gather(own, compute.device), self.soft[self.own], extra, self.mixing)
 
     def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
         with self.compute.autocast():
@@ -140,16 +143,16 @@ class SelfTraining:
     def step(self, chosen: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         """One update on a batch of unlabelled images and a quarter as many labelled ones."""
         rows, device = self.rows[chosen], self.compute.device
-        known = self.own[self.labelled.at(draws.step, max(1, len(rows) // LABELLED))]
+        known = self.labelled.at(draws.step, max(1, len(rows) // LABELLED))
         images = self.table.gather(rows, device)
         place = Draws(draws.seed, f"{draws.stream}/labelled", draws.step, torch.arange(len(known), device=device))
-        sure = self.weak(Batch(self.table.gather(known, device)), place).images
+        sure = self.weak(self.samples.batch(known, place, extra_share(progress, self.mixing)), place)
+        assert sure.targets is not None and sure.weights is not None
         weak, strong = (augment(Batch(images), draws).images for augment in (self.weak, self.strong))
         targets = self.targets(rows, weak, progress)
         self.network.train()
-        logits = self._logits(self.network, torch.cat([sure, strong]))
-        ones = torch.ones(len(known), device=device)
-        own = soft_cross_entropy(logits[: len(known)], self.soft[known], ones)
+        logits = self._logits(self.network, torch.cat([sure.images, strong]))
+        own = soft_cross_entropy(logits[: len(known)], sure.targets, sure.weights / sure.weights.mean())
         counts = self.state.counts(targets)
         others = soft_cross_entropy(logits[len(known) :], targets, counts)
         self._descend(own + others, progress)
@@ -175,18 +178,21 @@ def fit_finetuned(
     *,
     seed: int,
     allowed: Tensor | None = None,
+    extra: Extra | None = None,
+    mixing: ClassifySettings | None = None,
 ) -> FinetunedEncoder:
     """Train for `settings.images` unlabelled images; the encoder given is left as it is.
 
     head      on the encoder's hidden vectors [N, D], which are those of all rows of the table
     known     int64 [N], the labels, -1 = unlabelled; the table's own are not read
     allowed   bool [N]: the unlabelled rows that may be seen; default all
+    extra     samples that take the place of labelled ones; `mixing` says of them share of a batch, weight and fading
     """
     soft = spread_out(head.logits(hidden), known, settings.temperature)
     own = torch.nonzero(known >= 0)[:, 0]
     rows = torch.arange(len(table)) if allowed is None else torch.nonzero(allowed | (known >= 0))[:, 0]
     network = compute.place(Tuned(copy.deepcopy(encoder.network), head).requires_grad_(True))
-    training = SelfTraining(network, table, soft, own, rows, settings, compute, seed)
+    training = SelfTraining(network, table, soft, own, rows, settings, compute, seed, extra, mixing)
     plan = Plan(settings.images, settings.batch, seed, "finetune", compute.device)
     kept = {name: getattr(training, name) for name in ("network", "optimiser", "average", "state")}
     fit(training.step, len(rows), plan, kept)

@@ -85,7 +85,7 @@ def training_policy(name: str, strength: float = 1.0) -> Augment:
     return both if name in ("mixup", "cutmix") else second
 
 
-def _extra_share(progress: float, settings: ClassifySettings) -> float:
+def extra_share(progress: float, settings: ClassifySettings) -> float:
     """Share of a batch that is extra: constant, then linearly to zero at the end."""
     if progress < settings.fade or settings.fade >= 1:
         return settings.minted_share
@@ -105,7 +105,7 @@ def _optimiser(network: nn.Module, settings: ClassifySettings) -> torch.optim.Op
     return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
 
 
-class _Samples:
+class Samples:
     """Labelled images with the extra ones behind them: images [N + M, C, H, W], targets [N + M, K], weights [N + M]."""
 
     def __init__(self, images: Tensor, targets: Tensor, extra: Extra | None, settings: ClassifySettings) -> None:
@@ -167,13 +167,13 @@ def fit_scratch(
     facts = {"network": settings.network, "shape": shape, "width": settings.width, "classes": classes}
     model = ScratchClassifier(network, facts, compute)
     optimiser = _optimiser(network, settings)
-    samples = _Samples(images, soft, extra, settings)
+    samples = Samples(images, soft, extra, settings)
 
     def step(chosen: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         network.train()
         # Few labels repeat within a batch: address the draws by place in the batch, not by row.
         draws = Draws(draws.seed, draws.stream, draws.step, torch.arange(len(chosen), device=device))
-        drawn = augment(samples.batch(chosen, draws, _extra_share(progress, settings)), draws)
+        drawn = augment(samples.batch(chosen, draws, extra_share(progress, settings)), draws)
         assert drawn.targets is not None and drawn.weights is not None
         with compute.autocast():
             logits = network(drawn.images.contiguous(memory_format=torch.channels_last))

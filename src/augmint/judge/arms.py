@@ -128,7 +128,16 @@ def encoder_propagate(situation: Situation) -> Model:
 
 def encoder_finetune(situation: Situation) -> Model:
     """Encoder and head trained further: the student of `encoder-propagate` to begin with, then self-training."""
-    m = situation.material
+    return _finetuned(situation)
+
+
+def encoder_finetune_minted(situation: Situation, share: float | None = None) -> Model:
+    """The same with minted images among the labelled ones."""
+    return _finetuned(situation, share, minted=True)
+
+
+def _finetuned(situation: Situation, share: float | None = None, minted: bool = False) -> FinetunedEncoder:
+    m, mixing = situation.material, situation.mixing(share)
     if m.encoder is None:
         raise UsageError("the arm encoder-finetune needs an encoder; train one with `augmint represent`")
     return fit_finetuned(
@@ -137,10 +146,12 @@ def encoder_finetune(situation: Situation) -> Model:
         m.pool_table,
         m.hidden,
         situation.known,
-        m.settings.classify.finetune,
+        mixing.finetune,
         m.compute,
         seed=situation.split.seed,
         allowed=situation.unlabelled,
+        extra=situation.minted_extra if minted else None,
+        mixing=mixing,
     )
 
 

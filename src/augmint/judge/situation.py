@@ -30,7 +30,7 @@ from augmint.classify.graph import DECIDING, Graph, propagate, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.classify.student import STEPS
 from augmint.classify.volume import frequencies, volume_offsets
-from augmint.config import Settings
+from augmint.config import ClassifySettings, Settings
 from augmint.data.table import UNLABELLED, ImageTable
 from augmint.errors import UsageError
 from augmint.generate.feature import FeatureGenerator
@@ -242,17 +242,22 @@ class Situation:
         targets = torch.nn.functional.one_hot(labels, self.classes).float()
         return Extra(images, targets, torch.ones(len(labels)))
 
+    def mixing(self, share: float | None) -> ClassifySettings:
+        """The settings that classifiers are trained with, where another `share` of a batch is to be extra."""
+        settings = self.material.settings.classify
+        return settings if share is None else settings.model_copy(update={"minted_share": share})
+
     def fit(
         self, arm: str, augment: Augment, extra: Extra | None = None, share: float | None = None
     ) -> ScratchClassifier:
         """A network from scratch under this split's labels, seed and number of steps; `share` of a batch is extra."""
-        m, curve, settings = self.material, self.curve, self.material.settings.classify
+        m, curve = self.material, self.curve
         return fit_scratch(
             m.pool_table,
             self.rows,
             self.labels,
             augment,
-            settings if share is None else settings.model_copy(update={"minted_share": share}),
+            self.mixing(share),
             m.compute,
             classes=self.classes,
             seed=self.split.seed,

@@ -25,6 +25,7 @@ ARMS = {
     "encoder": "encoder only",
     "encoder-propagate": "+ propagated labels",
     "encoder-finetune": "fine-tuned",
+    "encoder-finetune-minted": "fine-tuned, + minted images",
     "encoder-gaussian": "+ Gaussian features",
     "encoder-smote": "+ SMOTE features",
     "encoder-mixup": "+ mixed features",
