@@ -1,20 +1,21 @@
 """Are minted samples worth adding? Against tuned rivals, paired over label draws, by number of labels a class.
 
-    python benchmarks/worth.py DATA [--preset fast] [--labels 1 4 10 40] [--draws 20] [--work runs/worth]
+    python benchmarks/worth.py DATA [--preset fast] [--config FILE] [--labels 1 4 10 40] [--draws 20] [--finetune]
 
 DATA is anything with labels and a test split: digits, fashion-mnist, CIFAR-10's Parquet. Encoder and generators are
 trained once, without labels; then, at every number of labels:
 
 1. Tuning. On three other label draws every policy (weak, RandAugment, TrivialAugment, AugMix, MixUp and CutMix behind
    weak) is tried at four strengths, and pseudo-labelled parents, minted images and both together at four shares of a
-   batch: four trials each, on the same draws, judged on the validation slice of the training images.
+   batch, none among them: four trials each, on the same draws, judged on the validation slice of the training images.
 2. Draws. The best of each, and the features' rivals (Gaussian, SMOTE, mixup, real neighbours that inherit the label),
    on `--draws` label draws; same optimiser steps, initial weights and order of the labels for all; last weights. Then
    the test images are looked at.
 
 Four contrasts: minted images over the best tuned policy; over their pseudo-labelled parents; both over the parents
-alone; minted features over the best of their rivals (the encoder alone is one). The best rivals are those of the
-validation slice. Intervals and p (Holm over the four) as in docs/protocol.md.
+alone; minted features over the best of their rivals (the encoder alone is one). With --finetune, which is dear, a
+fifth: fine-tuning with minted images, at the best of four shares again, over fine-tuning alone. The best rivals are
+those of the validation slice. Intervals and p (Holm over all contrasts) as in docs/protocol.md.
 
 Trials are kept one by one in --work, so the same command goes on where it was stopped. Prints a table and writes
 benchmarks/results/worth.json, one entry for each data set and number of labels.
@@ -39,9 +40,11 @@ from augmint.train import RunDir
 OUT = Path(__file__).parent / "results" / "worth.json"
 POLICIES = ("weak", "randaugment", "trivialaugment", "augmix", "mixup", "cutmix")
 LABELS = (1, 4, 10, 40)
-STRENGTHS, SHARES = (0.25, 0.5, 1.0, 2.0), (0.125, 0.25, 0.375, 0.5)
+STRENGTHS, SHARES = (0.25, 0.5, 1.0, 2.0), (0.0, 0.125, 0.25, 0.5)
 EXTRAS = ("pseudo", "minted", "both")
 RIVALS = ("encoder", "encoder-gaussian", "encoder-smote", "encoder-mixup", "encoder-neighbours")
+FIXED = ("scratch-none", *RIVALS, "encoder-propagate", "encoder-minted")
+TUNER = "encoder-finetune"
 TUNED, FIRST = 3, 1000  # draws to tune on, and the number of the first: no judged draw comes near
 Trial = dict[str, Any]
 
@@ -53,10 +56,21 @@ CONTRASTS = (
 )
 
 
-def candidates() -> dict[str, tuple[str, ...]]:
-    """What is tuned: name → arms, as many for each."""
+FINETUNED = Contrast(
+    "finetuned-minted-over-finetuned", "finetuned-minted", TUNER.__eq__, "", "Minted images in fine-tuning", "it alone"
+)
+
+
+def candidates(settings: Settings, finetune: bool = False) -> dict[str, tuple[str, ...]]:
+    """What is tuned: name → arms, as many for each. An arm that adds none of its samples is the one that it adds to."""
+    alone = f"scratch-{settings.classify.extra_policy}@1"
     found = {name: tuple(f"scratch-{name}@{s:g}" for s in STRENGTHS) for name in POLICIES}
-    return found | {name: tuple(f"scratch-{name}@{s:g}" for s in SHARES) for name in EXTRAS}
+    found |= {name: _shares(f"scratch-{name}", alone) for name in EXTRAS}
+    return found | ({"finetuned-minted": _shares(f"{TUNER}-minted", TUNER)} if finetune else {})
+
+
+def _shares(arm: str, alone: str) -> tuple[str, ...]:
+    return tuple(f"{arm}@{s:g}" if s else alone for s in SHARES)
 
 
 def splits(pipeline: Pipeline, labels: int, first: int, count: int) -> list[Split]:
@@ -77,35 +91,41 @@ def on_validation(pipeline: Pipeline, some: list[Split], arm: str) -> float:
     return statistics.mean(float((guess == known).double().mean()) for guess in guesses)
 
 
-def tune(pipeline: Pipeline, labels: int) -> tuple[dict[str, str], dict[str, float]]:
+def tune(pipeline: Pipeline, labels: int, finetune: bool) -> tuple[dict[str, str], dict[str, float]]:
     """The best arm of each candidate, and the accuracy of every arm that was tried, both on the validation slice."""
-    some, named = splits(pipeline, labels, FIRST, TUNED), candidates()
-    names = ("scratch-pseudo", *(arm for tried in named.values() for arm in tried))  # the first judges minted images
+    some, named = splits(pipeline, labels, FIRST, TUNED), candidates(pipeline.settings, finetune)
+    # The first judges minted images.
+    names = tuple(dict.fromkeys(["scratch-pseudo", *(arm for tried in named.values() for arm in tried)]))
     pipeline.bench.train(some, names)
     accuracy = {arm: on_validation(pipeline, some, arm) for arm in names}
     return {name: max(tried, key=accuracy.__getitem__) for name, tried in named.items()}, accuracy
 
 
-def judged(pipeline: Pipeline, labels: int, draws: int, best: dict[str, str]) -> list[Trial]:
-    """Trials of the chosen arms, under the names of their candidates, tested; `val_accuracy` is that of validation."""
-    some, short = splits(pipeline, labels, 0, draws), {arm: name for name, arm in best.items()}
-    names = ("scratch-pseudo", "scratch-none", *best.values(), *RIVALS, "encoder-propagate", "encoder-minted")
-    pipeline.bench.train(some, names)
+def judged(pipeline: Pipeline, labels: int, draws: int, best: dict[str, str], finetune: bool) -> list[Trial]:
+    """Trials of the chosen arms, under the names of their candidates, tested; `val_accuracy` is that of validation. An
+    arm that several candidates chose is trained once and counts for each."""
+    some, fixed = splits(pipeline, labels, 0, draws), FIXED + (TUNER,) * finetune
+    arm_of = {arm: arm for arm in fixed} | best
+    names = tuple(dict.fromkeys(arm_of.values()))
+    pipeline.bench.train(some, ("scratch-pseudo", *names))
     slice_ = {arm: on_validation(pipeline, some, arm) for arm in names}
-    rows = pipeline.bench.score(some, names[1:], pipeline.hidden_of)
+    rows = pipeline.bench.score(some, names, pipeline.hidden_of)
     return [
-        {**row, "role": "draw", "arm": short.get(row["arm"], row["arm"]), "val_accuracy": slice_[row["arm"]]}
+        {**row, "role": "draw", "arm": name, "val_accuracy": slice_[arm]}
+        for name, arm in arm_of.items()
         for row in rows
+        if row["arm"] == arm
     ]
 
 
-def cell(pipeline: Pipeline, labels: int, draws: int) -> dict[str, Any]:
+def cell(pipeline: Pipeline, labels: int, draws: int, finetune: bool = False) -> dict[str, Any]:
     """One number of labels: what was chosen, every arm's accuracy, the contrasts."""
-    best, tried = tune(pipeline, labels)
-    rows = judged(pipeline, labels, draws, best)
+    best, tried = tune(pipeline, labels, finetune)
+    rows = judged(pipeline, labels, draws, best, finetune)
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     accuracy = {arm: [row["accuracy"] for row in rows if row["arm"] == arm] for arm in arms}
-    outcomes = verdicts(rows, pipeline.settings.judge, Evidence(pipeline.run_dir.folder).hits, CONTRASTS)
+    contrasts = CONTRASTS + (FINETUNED,) * finetune
+    outcomes = verdicts(rows, pipeline.settings.judge, Evidence(pipeline.run_dir.folder).hits, contrasts)
     return {
         "draws": draws,
         "chosen": best,
@@ -121,9 +141,8 @@ def told(name: str, found: dict[str, Any]) -> str:
     """A cell as text."""
     lines = [f"{name}, {found['draws']} draws"]
     for arm, values in found["accuracy"].items():
-        amount = found["chosen"].get(arm, "").partition("@")[2]
         rate = f"{100 * statistics.mean(values):6.1f} ± {100 * statistics.stdev(values):.1f}"
-        lines.append(f"  {arm + (f'@{amount}' if amount else ''):24}{rate}{found['seconds'][arm]:8.1f} s")
+        lines.append(f"  {arm:20}{found['chosen'].get(arm, ''):32}{rate}{found['seconds'][arm]:8.1f} s")
     return "\n".join([*lines, *(f"  {o['sentence']}" for o in found["contrasts"])])
 
 
@@ -131,19 +150,21 @@ def settings_of(o: argparse.Namespace) -> Settings:
     """Those of the run, the same whatever part of the benchmark is asked for."""
     judge = {"curve": sorted(LABELS)}  # so that the validation slice leaves enough to draw from
     given = {"data_source": o.data, "seed": o.seed, "labels_per_class": max(LABELS), "judge": judge}
-    return resolve(o.preset, None, given)
+    return resolve(o.preset, o.config, given)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="digits, fashion-mnist, a Parquet file, … with labels and a test split")
     parser.add_argument("--preset", default="fast", help="demo for digits")
+    parser.add_argument("--config", type=Path, help="settings over those of the preset, as for `augmint run`")
     parser.add_argument("--labels", type=int, nargs="+", default=LABELS, choices=LABELS, help="labels a class")
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--finetune", action="store_true", help="fine-tuning with and without minted images, too")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("runs/worth"))
     parser.add_argument("--out", type=Path, default=OUT)
-    o = parser.parse_args()
+    o = parser.parse_args(arguments)
     if o.draws < 2:
         parser.error("--draws: a comparison needs two draws, a claim eight")
     settings = settings_of(o)
@@ -151,7 +172,7 @@ def main() -> None:
         pipeline = Pipeline(run, settings)
         pipeline.encoders()
         for labels in o.labels:
-            found = cell(pipeline, labels, o.draws)
+            found = cell(pipeline, labels, o.draws, o.finetune)
             kept = json.loads(o.out.read_text()) if o.out.exists() else {}
             kept[f"{pipeline.table.name}/{labels}"] = found
             o.out.parent.mkdir(parents=True, exist_ok=True)
