@@ -6,7 +6,8 @@ One encoder learns from 55,000 training images without labels. Of those 20,000 a
 drawn among them, ten times over. The other 5,000 training images judge: among the rows, without labels (transductive),
 or as new rows (inductive). Once more with a pool in which some classes are ten times as frequent as others (then the
 judged count by these frequencies): what is a wrong prior worth? The test split is not read. A finished encoder is kept.
-Prints a table and writes benchmarks/results/classifiers.json.
+Prints a table and writes --out, by default benchmarks/results/classifiers.json (not in the
+repository yet; the numbers in docs/log.md are of an earlier state).
 """
 
 import argparse
