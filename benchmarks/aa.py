@@ -73,7 +73,7 @@ def experiment(hit: NDArray[np.bool_], draws: NDArray[np.int64], first: int, sec
     orders = hit.shape[1]
     a, b = (np.arange(len(draws)) + first) % orders, (np.arange(len(draws)) + first + second) % orders
     d = hit[draws, a].astype(np.float64) - hit[draws, b]
-    return decide(d.mean(1), test_variance=crossed_test_variance(d), test_images=d.shape[1])
+    return decide(d.mean(1), test_variance=float(crossed_test_variance(d)), test_images=d.shape[1])
 
 
 def disjoint(hit: NDArray[np.bool_], n: int) -> list[Outcome]:

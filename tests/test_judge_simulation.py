@@ -14,7 +14,7 @@ from scipy import stats
 
 from augmint.judge.decision import decide, family_verdicts
 from augmint.judge.verdict import CONTRASTS, verdicts
-from augmint.measure.intervals import t_interval
+from augmint.measure.intervals import crossed_test_variance, t_interval
 from augmint.seeding import generator
 from test_judge_verdict import run, trial
 
@@ -51,13 +51,14 @@ def test_identical_arms_are_claimed_to_differ_in_5_percent(n: int, law: str) -> 
 
 @pytest.mark.parametrize("n", [8, 10, 20])
 def test_the_declared_family_of_identical_arms_is_claimed_to_differ_in_5_percent(n: int) -> None:
-    """The three contrasts as they are: two share the minted arm, the third is on the encoder; Holm over all."""
+    """The three contrasts as they are: two share the minted arm, the third is on the encoder; Holm over all. The larger
+    of two p makes it a little fewer at 8 draws."""
     rng, five = generator("family", n), {"minted": 0, "policy": 1, "pseudo": 2, "head": 3, "head-minted": 4}
     luck = rng.normal(size=(COUNT, 1, n))  # of the draw, the same for all arms: pairing takes it out
     accuracy = 3 * luck + rng.normal(size=(COUNT, len(five), n))
     pairs = [("minted", "policy"), ("minted", "pseudo"), ("head-minted", "head")]
     d = np.stack([accuracy[:, five[a]] - accuracy[:, five[b]] for a, b in pairs], 1)
-    assert abs(claims(SPREAD * d) - 0.05) < BAND
+    assert 0.03 < claims(SPREAD * d) < 0.05 + BAND
 
 
 @pytest.mark.parametrize("n", [8, 10])
@@ -137,6 +138,20 @@ def test_the_test_sets_own_error_is_in_the_interval(shared: float) -> None:
         outcome = verdicts(trials, hits=lambda t, kept=kept: kept[t["arm"], t["draw"]], contrasts=CONTRASTS[1:2])[0]
         covered.append(outcome.low <= 0 <= outcome.high)
     assert abs(np.mean(covered) - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 500) + 0.01
+
+
+def test_the_family_on_shared_test_images_is_claimed_to_differ_in_5_percent() -> None:
+    """Equally good arms, tested on the same images in all draws: a tenth of them are hard, and each arm has its own
+    luck with those. Spread (1.1 points) and test error (0.3) are those of digits at 10 labels a class."""
+    rng, draws, images, claimed = generator("shared images"), 10, 355, 0
+    for _ in range(COUNT // 100):
+        hard, own = rng.random((100, 1, 1, images)) < 0.1, rng.choice([-0.13, 0.13], size=(100, 5, 1, images))
+        hits = (rng.random((100, 5, draws, images)) < np.where(hard, 0.5 + own, 1)).astype(np.float32)
+        minted, policy, pseudo, head, head_minted = (hits[:, arm] for arm in range(5))
+        d = np.stack([minted - policy, minted - pseudo, head_minted - head], 1)
+        found = family_verdicts(d.mean(-1), test_variance=crossed_test_variance(d), test_images=images)
+        claimed += int(np.isin(found, CLAIMS).any(1).sum())
+    assert claimed / COUNT < 0.05 + BAND
 
 
 # --- draws crossed with encoder seeds ---------------------------------------------------------------

@@ -65,6 +65,19 @@ def test_the_four_verdicts(mean: float, spread: float, n: int, verdict: str) -> 
     assert decide(d).verdict == verdict
 
 
+def test_p_knows_the_error_of_the_test_images_as_the_interval_does() -> None:
+    """Flipping signs takes the test set for fixed: p is the t test's where that is larger."""
+    d = 0.01 + 0.003 * np.resize([1.0, -1.0], 10)
+    alone, shared = decide(d), decide(d, test_variance=0.006**2, test_images=300)
+    assert alone.p == 2 / 2**10 and shared.p > 0.05
+    assert shared.low < 0 < shared.high
+    spread = np.sqrt(d.var(ddof=1) / 10 + 0.006**2)
+    freedom = spread**4 / ((d.var(ddof=1) / 10) ** 2 / 9 + 0.006**4 / 299)
+    assert shared.p == pytest.approx(2 * stats.t.sf(0.01 / spread, freedom))
+    seeds = d[:, None] + 0.001 * np.array([1.0, 0.0, -1.0])
+    assert decide(seeds).p < 0.001 and decide(seeds, test_variance=0.006**2, test_images=300).p > 0.05
+
+
 def test_more_draws_cannot_decide_what_the_test_set_blurs() -> None:
     d = [0.02, -0.01] * 5
     assert decide(d, test_variance=0.02**2, test_images=100).needed_draws is None

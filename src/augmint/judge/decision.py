@@ -9,10 +9,11 @@ least 8 draws. *Equivalent* if the interval lies within ±`equivalence`. Everyth
 and says what would decide it.
 
 Draws share one test set: their spread says nothing of how another test set would come out; that part
-is added as `test_variance`. Folds share training images: their variance is corrected (Nadeau &
-Bengio), and p is that of the corrected t test, as overlapping folds must not be permuted. Where every
-draw was run with several encoder seeds, draws and seeds are crossed random effects, and p is that of
-their t test: flipping the signs of draws would take the seeds for fixed.
+is added as `test_variance`, to the interval and to the t test. Flipping the signs of draws takes the test
+images for fixed, so p is the larger of that test's and of the t test's. Folds share training images: their
+variance is corrected (Nadeau & Bengio), and p is that of the corrected t test alone, as overlapping folds
+must not be permuted. Where every draw was run with several encoder seeds, draws and seeds are crossed
+random effects, and p is that of their t test: flipping signs would take the seeds for fixed.
 
 `family_verdicts` is the same rule for many simulated experiments at once, to prove its error rates.
 """
@@ -74,11 +75,18 @@ def words(
     return np.asarray(np.select(cases, ["undecided", "equivalent", "undecided", "helped"], "hurt"))
 
 
-def family_verdicts(differences: ArrayLike, settings: JudgeSettings = DEFAULTS) -> NDArray[np.str_]:
-    """Verdicts [..., C] of families of C contrasts on J draws each, differences [..., C, J], after Holm."""
+def family_verdicts(
+    differences: ArrayLike,
+    settings: JudgeSettings = DEFAULTS,
+    test_variance: ArrayLike = 0.0,
+    test_images: int = 0,
+) -> NDArray[np.str_]:
+    """Verdicts [..., C] of families of C contrasts on J draws each, differences [..., C, J], after Holm.
+    `test_variance` [..., C]."""
     d = np.asarray(differences, dtype=np.float64)
-    interval = t_interval(d, settings.confidence)
-    return words(*interval, holm(sign_flip_p(d)), d.shape[-1], settings)
+    interval = t_interval(d, settings.confidence, 0.0, test_variance, test_images)
+    p = np.maximum(sign_flip_p(d), corrected_t_p(d, 0.0, test_variance, test_images))
+    return words(*interval, holm(p), d.shape[-1], settings)
 
 
 def _needed(d: NDArray[np.float64], fixed: float, settings: JudgeSettings) -> int | None:
@@ -108,9 +116,11 @@ def decide(
     table, folds = np.asarray(differences, dtype=np.float64), n_test_over_n_train > 0
     crossed = table.ndim == 2
     d = table.mean(1) if crossed else table
-    interval = t_interval(table, settings.confidence, n_test_over_n_train, test_variance, test_images, crossed)
-    mean, low, high = map(float, interval)
-    p = float(corrected_t_p(table, n_test_over_n_train, crossed) if folds or crossed else sign_flip_p(d))
+    error = (n_test_over_n_train, test_variance, test_images, crossed)
+    mean, low, high = map(float, t_interval(table, settings.confidence, *error))
+    p = float(corrected_t_p(table, *error))
+    if not (folds or crossed):
+        p = max(p, float(sign_flip_p(d)))
     won, *won_interval = better(table, settings.confidence)
     outcome = Outcome(
         mean,

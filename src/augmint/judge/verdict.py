@@ -135,7 +135,7 @@ def _test_variance(cell: _Cell, arm: str, rivals: dict[Unit, str], hits: Hits) -
     table = [rate(arm, unit) - rate(rival, unit) for unit, rival in rivals.items()]
     if len({len(row) for row in table}) != 1:
         return 0.0, 0
-    return crossed_test_variance(table), len(table[0])
+    return float(crossed_test_variance(table)), len(table[0])
 
 
 def _short(arm: str) -> str:

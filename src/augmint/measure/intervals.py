@@ -25,13 +25,13 @@ Floats = NDArray[np.float64]
 def standard_error(
     differences: ArrayLike,
     correction: float = 0.0,
-    test_variance: float = 0.0,
+    test_variance: ArrayLike = 0.0,
     test_images: int = 0,
     crossed: bool = False,
 ) -> tuple[Floats, Floats]:
     """Standard error of the mean of `differences` [..., J], and its degrees of freedom, both [...].
 
-    The variance is s² (1/J + correction) + test_variance. `correction` is n_test / n_train where
+    The variance is s² (1/J + correction) + test_variance [...]. `correction` is n_test / n_train where
     trials are folds that share training images (Nadeau & Bengio, "Inference for the generalization
     error", Machine Learning 2003, eq. 3.12), else 0. `test_variance` is `crossed_test_variance` over
     `test_images`; the degrees of freedom are then Satterthwaite's. `crossed`: see `crossed_variance`.
@@ -41,10 +41,10 @@ def standard_error(
         shape = d.shape[: -2 if crossed else -1]
         return np.full(shape, math.inf), np.ones(shape)
     own, freedom = crossed_variance(d, correction) if crossed else _variance(d, correction)
-    total = own + test_variance
-    if test_variance == 0:
-        return np.sqrt(total), freedom
-    return np.sqrt(total), total**2 / (own**2 / freedom + test_variance**2 / max(test_images - 1, 1))
+    tested = np.asarray(test_variance, dtype=np.float64)
+    total, spread = own + tested, own**2 / freedom + tested**2 / max(test_images - 1, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):  # all differences equal
+        return np.sqrt(total), np.where(spread > 0, total**2 / spread, freedom)
 
 
 def _variance(d: Floats, correction: float) -> tuple[Floats, Floats]:
@@ -80,7 +80,7 @@ def t_interval(
     differences: ArrayLike,
     confidence: float = 0.95,
     correction: float = 0.0,
-    test_variance: float = 0.0,
+    test_variance: ArrayLike = 0.0,
     test_images: int = 0,
     crossed: bool = False,
 ) -> tuple[Floats, Floats, Floats]:
@@ -95,10 +95,17 @@ def t_interval(
     return mean, mean - half, mean + half
 
 
-def corrected_t_p(differences: ArrayLike, correction: float = 0.0, crossed: bool = False) -> Floats:
-    """Two-sided p [...] of Student's t test that the mean is 0, variance as in `standard_error`."""
+def corrected_t_p(
+    differences: ArrayLike,
+    correction: float = 0.0,
+    test_variance: ArrayLike = 0.0,
+    test_images: int = 0,
+    crossed: bool = False,
+) -> Floats:
+    """Two-sided p [...] of Student's t test that the mean is 0, variance as in `standard_error`: below 1 - confidence
+    just where `t_interval` is clear of 0."""
     d = np.asarray(differences, dtype=np.float64)
-    error, freedom = standard_error(d, correction, crossed=crossed)
+    error, freedom = standard_error(d, correction, test_variance, test_images, crossed)
     mean = np.abs(d.mean((-2, -1) if crossed else -1))
     with np.errstate(invalid="ignore", divide="ignore"):
         t = np.where(error > 0, mean / error, np.where(mean > 0, math.inf, 0.0))
@@ -149,22 +156,22 @@ def holm(ps: ArrayLike) -> Floats:
     return adjusted
 
 
-def crossed_test_variance(differences: ArrayLike) -> float:
-    """What the choice of test images adds to the variance of the mean difference.
+def crossed_test_variance(differences: ArrayLike) -> Floats:
+    """What the choice of test images adds to the variance of the mean difference, [...].
 
-    `differences` [J, I]: for draw j and test image i, hit of one arm minus hit of the other (-1, 0, 1).
+    `differences` [..., J, I]: for draw j and test image i, hit of one arm minus hit of the other (-1, 0, 1).
     All draws are tested on the same I images, so their spread does not show this part. Two-way random
     effects without replication: (MS_images - MS_residual) / (J I), at least 0.
     """
     d = np.asarray(differences, dtype=np.float64)
-    draws, images = int(d.shape[0]), int(d.shape[1])
+    draws, images = d.shape[-2:]
     if draws < 2 or images < 2:
-        return 0.0
-    by_image, by_draw = d.mean(0), d.mean(1)
-    residual = d - by_image - by_draw[:, None] + d.mean()
-    noise = float((residual**2).sum()) / ((draws - 1) * (images - 1))
-    between = float(by_image.var(ddof=1))
-    return max(0.0, (draws * between - noise) / (draws * images))
+        return np.zeros(d.shape[:-2])
+    by_image, by_draw, mean = d.mean(-2), d.mean(-1), d.mean((-2, -1))
+    residual = d - by_image[..., None, :] - by_draw[..., :, None] + mean[..., None, None]
+    noise = (residual**2).sum((-2, -1)) / ((draws - 1) * (images - 1))
+    between = by_image.var(-1, ddof=1)
+    return np.asarray(np.maximum(0.0, (draws * between - noise) / (draws * images)))
 
 
 def accuracy_interval(hits: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
