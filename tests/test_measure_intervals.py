@@ -66,6 +66,13 @@ def test_many_differences_are_sampled() -> None:
     assert sign_flip_p(d) == pytest.approx(stats.ttest_1samp(d, 0).pvalue, rel=0.1, abs=0.003)
 
 
+def test_ties_among_many_differences_are_kept() -> None:
+    """Differences that are multiples of one image's worth, as accuracies are: equal sums must count as equal."""
+    d = np.resize([1 / 355] * 7 + [-1 / 355] * 5, 36)
+    exact = stats.binomtest(int((d > 0).sum()), 36).pvalue
+    assert sign_flip_p(d) == pytest.approx(exact, abs=3 * math.sqrt(exact / 100_000))
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])

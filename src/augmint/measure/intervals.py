@@ -136,7 +136,7 @@ def _flip_p(d: Floats) -> float:
     seen = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # equal sums differ by rounding
     if len(d) > EXACT:
         signs = generator("sign-flip", len(d)).integers(0, 2, size=(ROUNDS, len(d)), dtype=np.int8)
-        sums = signs.astype(np.float32) @ (2 * d).astype(np.float32) - d.sum()
+        sums = signs @ (2 * d) - d.sum()
         return float((1 + (np.abs(sums) >= seen).sum()) / (1 + ROUNDS))
     left, right = _signed_sums(d[: len(d) // 2]), np.sort(_signed_sums(d[len(d) // 2 :]))
     above = len(right) - np.searchsorted(right, seen - left, side="left")
