@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
+from scipy.stats import norm
 
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
@@ -127,9 +128,24 @@ def test_folds_say_what_they_cannot_show(folds: Path) -> None:
 
 
 def test_draws_say_what_they_cannot_show(draws: Path) -> None:
-    text = " ".join(collect(draws)["limits"])
-    assert "With 10 draws, differences smaller than about" in text
+    facts = collect(draws)
+    text = " ".join(facts["limits"])
+    widths = [100 * (o["high"] - o["low"]) / 2 for o in facts["verdict"]]
+    small, large = (3.236 / 1.96 * f(widths) for f in (min, max))  # Holm's first step over three contrasts
+    assert f"With 10 draws, differences smaller than about {small:.1f} to {large:.1f} points" in text
     assert "1 seed" in text
+    assert "chosen, and the learning curves were drawn, on labelled images that no arm trains on" in text
+
+
+def test_a_policy_chosen_by_what_it_is_compared_on_is_told(draws: Path) -> None:
+    facts = collect(draws)
+    (width,) = [o["high"] - o["low"] for o in facts["verdict"][:1]]
+    facts["verdict"] = [{**facts["verdict"][0], "rivals": 3}]
+    text = " ".join(limits(facts))
+    assert "over the very draws and test images that it is compared on" in text and "no arm trains on" not in text
+    level = norm.isf(0.025 / 3)
+    effect = 100 * width / 2 * (1 + norm.ppf(0.8) / level)
+    assert f"differences smaller than about {effect:.1f} points" in text
 
 
 def test_without_minting_the_contrasts_are_left_out(tmp_path: Path) -> None:

@@ -24,12 +24,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
 
 from augmint.config import JudgeSettings
 from augmint.measure.intervals import better, corrected_t_p, crossed_variance, holm, sign_flip_p, t_interval
 
 LEAST_DRAWS = 8  # Holm over three contrasts needs p < 0.017; the sign-flip test of 6 draws ends at 0.031
-POWER = 2.8  # normal quantiles of 97.5 % and 80 %: four in five such experiments would decide
+POWER = 0.8  # four in five experiments of as many draws as are said to be needed decide
 DEFAULTS = JudgeSettings()
 
 
@@ -50,6 +51,10 @@ class Outcome:
     won_high: float = math.nan
     seeds: int = 1  # encoder seeds crossed with the draws; 1: the interval does not contain them
     test_error: float = 0.0  # standard error from the choice of test images, contained in the interval
+    fixed: float = 0.0  # the part of the mean's variance that more draws would leave
+    rivals: int = (
+        1  # among how many the best was chosen by the very draws it is compared on; interval and p allow for it
+    )
     differences: tuple[float, ...] = ()
     contrast: str = ""
     question: str = ""
@@ -89,15 +94,44 @@ def family_verdicts(
     return words(*interval, holm(p), d.shape[-1], settings)
 
 
-def _needed(d: NDArray[np.float64], fixed: float, settings: JudgeSettings) -> int | None:
-    """Draws in all that would decide: (2.8 s / d)², d the distance to zero or, if that is farther, into
-    the zone of equivalence. `fixed`, the variance that more draws cannot reduce, is taken off first; None if
-    nothing is left."""
-    gap = max(abs(float(d.mean())), settings.equivalence - abs(float(d.mean())))
-    left = (gap / POWER) ** 2 - fixed
-    if len(d) < 2 or left <= 0:
+def power_quantiles(settings: JudgeSettings, contrasts: int = 1, rivals: int = 1) -> tuple[float, float]:
+    """How many standard errors the truth must lie from zero to be claimed in four of five experiments, and the normal
+    quantile that a claim takes in Holm's first step over `contrasts`; 3.24 and 2.39 for three."""
+    claim = float(stats.norm.isf((1 - settings.confidence) / (2 * contrasts * rivals)))
+    return claim + float(stats.norm.ppf(POWER)), claim
+
+
+def _equivalence_quantile(inside: float, across: float, level: float) -> float:
+    """1 / the standard error at which four of five intervals, `level` errors each way, lie within the zone that ends
+    `inside` of the truth on one side and `across` on the other."""
+
+    def lack(x: float) -> float:
+        return float(stats.norm.sf(inside * x - level) + stats.norm.sf(across * x - level)) - (1 - POWER)
+
+    return float(optimize.brentq(lack, level / inside, (level + 2) / inside))
+
+
+def needed(o: Outcome, settings: JudgeSettings, contrasts: int = 1) -> int | None:
+    """Draws in all that would decide in four of five experiments, were the truth the mean found: for a claim
+    s² / ((d / q)² - fixed), d the distance to zero and q as in `power_quantiles`, or for equivalence as many as let the
+    interval fit into the zone, if those are fewer. z² / 2 more because s is estimated (Guenther, "Sample size formulas
+    for normal theory t tests", The American Statistician 1981). None if no number would.
+    """
+    d, mean = np.asarray(o.differences), abs(o.mean)
+    if len(d) < 2:
         return None
-    return max(math.ceil(float(d.var(ddof=1)) / left), len(d) + 1, LEAST_DRAWS)
+    reach, claim = power_quantiles(settings, contrasts, o.rivals)
+    ways = [(mean / reach, claim)]
+    if mean < settings.equivalence:
+        level = power_quantiles(settings, 1, o.rivals)[1]
+        inside, across = settings.equivalence - mean, settings.equivalence + mean
+        ways.append((1 / _equivalence_quantile(inside, across, level), level))
+    found = [
+        math.ceil(float(d.var(ddof=1)) / (error**2 - o.fixed) + z**2 / 2) for error, z in ways if error**2 > o.fixed
+    ]
+    # below this the sign-flip test cannot give a p small enough
+    least = math.ceil(1 + math.log2(contrasts * o.rivals / (1 - settings.confidence)))
+    return max(min(found), len(d) + 1, LEAST_DRAWS, least) if found else None
 
 
 def decide(
@@ -106,21 +140,26 @@ def decide(
     settings: JudgeSettings = DEFAULTS,
     test_variance: float = 0.0,
     test_images: int = 0,
+    rivals: int = 1,
 ) -> Outcome:
     """The outcome for paired differences of accuracy, one per draw or fold, before Holm's adjustment.
 
     differences           [J], or [J, S] where every draw was run with the same S encoder seeds
     n_test_over_n_train   for folds, which overlap: switches on the correction; 0 for draws
     test_variance         variance of the mean difference from the choice of the `test_images`
+    rivals                of how many the one compared with did best on these same draws: interval and p are at the
+                          level divided by them (Bonferroni)
     """
     table, folds = np.asarray(differences, dtype=np.float64), n_test_over_n_train > 0
     crossed = table.ndim == 2
     d = table.mean(1) if crossed else table
     error = (n_test_over_n_train, test_variance, test_images, crossed)
-    mean, low, high = map(float, t_interval(table, settings.confidence, *error))
+    confidence = 1 - (1 - settings.confidence) / rivals
+    mean, low, high = map(float, t_interval(table, confidence, *error))
     p = float(corrected_t_p(table, *error))
     if not (folds or crossed):
         p = max(p, float(sign_flip_p(d)))
+    p = min(1.0, rivals * p)
     won, *won_interval = better(table, settings.confidence)
     outcome = Outcome(
         mean,
@@ -135,9 +174,10 @@ def decide(
         won_high=math.nan if folds else won_interval[1],
         seeds=table.shape[1] if crossed else 1,
         test_error=math.sqrt(test_variance),
+        fixed=test_variance + _unmoved(table, n_test_over_n_train),
+        rivals=rivals,
         differences=tuple(d.tolist()),
         unit="folds" if folds else "draws",
-        needed_draws=_needed(d, test_variance + _unmoved(table, n_test_over_n_train), settings),
     )
     return settle(outcome, settings)
 
@@ -151,7 +191,7 @@ def _unmoved(table: NDArray[np.float64], correction: float) -> float:
     return max(0.0, float(crossed_variance(table, correction)[0]) - float(table.mean(1).var(ddof=1)) / len(table))
 
 
-def settle(o: Outcome, settings: JudgeSettings = DEFAULTS) -> Outcome:
-    """The outcome with the verdict that its numbers allow."""
+def settle(o: Outcome, settings: JudgeSettings = DEFAULTS, contrasts: int = 1) -> Outcome:
+    """The outcome with the verdict that its numbers allow, one of a family of `contrasts`."""
     verdict = str(words(o.mean, o.low, o.high, o.p_adjusted, o.draws, settings))
-    return replace(o, verdict=verdict, needed_draws=o.needed_draws if verdict == "undecided" else None)
+    return replace(o, verdict=verdict, needed_draws=needed(o, settings, contrasts) if verdict == "undecided" else None)

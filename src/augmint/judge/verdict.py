@@ -4,8 +4,8 @@
         print(outcome.sentence)
 
 `decide` (in judge.decision) turns paired differences into helped, hurt, equivalent or undecided; here
-they are paired, the best rival is chosen without looking at what it is compared on, and p is adjusted
-over the contrasts (Holm).
+they are paired, the best rival is chosen without looking at what it is compared on (or, where there is nothing
+else to choose by, interval and p pay for having looked), and p is adjusted over the contrasts (Holm).
 """
 
 import math
@@ -32,8 +32,7 @@ Hits = Callable[[Trial], NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class Contrast:
-    """A comparison declared before any result was seen. Of several rivals the best is taken, chosen
-    without the trials that it is then compared on."""
+    """A comparison declared before any result was seen. Of several rivals the best is taken, see `_Cell.best`."""
 
     name: str
     arm: str
@@ -96,25 +95,27 @@ class _Cell:
         return np.array([[_accuracy(own, s) - _accuracy(rival, s) for s in sorted(seeds)] for own, rival in pairs])
 
     def _others(self, unit: Unit, units: Sequence[Unit]) -> list[Unit]:
-        """The other draws; of folds the other ones of the same repeat, which share no test image with this one."""
+        """The other folds of the same repeat, which share no test image with this one."""
         draw, fold = unit
-        if fold < 0:
-            return [u for u in units if u != unit]
         repeat = fold // self.folds
         return [u for u in units if u != unit and u[0] == draw and u[1] // self.folds == repeat]
 
-    def best(self, rivals: Sequence[str], units: Sequence[Unit]) -> dict[Unit, str]:
-        """The best rival for every unit: by the validation slice, else by the other units' accuracy."""
+    def best(self, rivals: Sequence[str], units: Sequence[Unit]) -> tuple[dict[Unit, str], int]:
+        """The best rival for every unit, and among how many it was chosen by what it is then compared on: 1 where the
+        validation slice or the other folds chose, all of them where draws have no validation slice. (Were each draw to
+        choose by the others, its differences would no longer be independent.)"""
         if len(rivals) == 1:
-            return dict.fromkeys(units, rivals[0])
+            return dict.fromkeys(units, rivals[0]), 1
         val = {arm: self.mean(arm, units, "val_accuracy") for arm in rivals}
         if all(math.isfinite(v) for v in val.values()):
-            return dict.fromkeys(units, max(rivals, key=lambda arm: val[arm]))
+            return dict.fromkeys(units, max(rivals, key=lambda arm: val[arm])), 1
+        if all(fold < 0 for _, fold in units):
+            return dict.fromkeys(units, max(rivals, key=lambda arm: self.mean(arm, units, "accuracy"))), len(rivals)
         chosen = {}
         for unit in units:
             others = self._others(unit, units) or list(units)
             chosen[unit] = max(rivals, key=lambda arm: self.mean(arm, others, "accuracy"))
-        return chosen
+        return chosen, 1
 
     def ratio(self, arm: str, units: Sequence[Unit]) -> float:
         """n_test / n_train of folds, 0 of draws."""
@@ -152,11 +153,11 @@ def _compare(contrast: Contrast, cell: _Cell, hits: Hits | None) -> Outcome:
     units = sorted(set.intersection(*everywhere))
     if not units:
         return _left_out(contrast, f"{contrast.arm} and {' or '.join(rivals)} share no draw")
-    best = cell.best(rivals, units)
+    best, among = cell.best(rivals, units)
     ratio = cell.ratio(contrast.arm, units)
     variance, images = _test_variance(cell, contrast.arm, best, hits) if hits and not ratio else (0.0, 0)
     names = "/".join(name for name, _ in Counter(best.values()).most_common())
-    outcome = decide(cell.differences(contrast.arm, best), ratio, cell.settings, variance, images)
+    outcome = decide(cell.differences(contrast.arm, best), ratio, cell.settings, variance, images, among)
     return replace(outcome, contrast=contrast.name, question=contrast.sentence, arm=contrast.arm, rival=names)
 
 
@@ -194,12 +195,9 @@ def verdicts(
     adjusted = dict(zip(map(id, compared), holm([o.p for o in compared]).tolist(), strict=True))
     several = len({o.labels_per_class for o in found}) > 1
     by_name = {c.name: c for c in contrasts}
-    return [
-        _tell(settle(replace(o, p_adjusted=adjusted[id(o)]), settings), by_name[o.contrast], settings, several)
-        if id(o) in adjusted
-        else o
-        for o in found
-    ]
+    found = [replace(o, p_adjusted=adjusted[id(o)]) if id(o) in adjusted else o for o in found]
+    count = len(compared)
+    return [_tell(settle(o, settings, count), by_name[o.contrast], settings, several) if o.draws else o for o in found]
 
 
 def points(value: float, sign: bool = True) -> str:
@@ -212,6 +210,8 @@ def _tell(o: Outcome, contrast: Contrast, settings: JudgeSettings, several: bool
     """The outcome with its sentence in plain words."""
     names = [_short(name) for name in o.rival.split("/")]
     best = names[0] if len(names) == 1 else f"{' or '.join(names)} (chosen {o.unit[:-1]} by {o.unit[:-1]})"
+    if o.rivals > 1:
+        best += f" (chosen among {o.rivals} on these same draws, for which interval and p allow)"
     rival = contrast.rival.format(best=best)
     size = f"{points(o.mean)} points [{points(o.low, False)}, {points(o.high, False)}]"
     where = f" at {o.labels_per_class} labels per class" if several else ""

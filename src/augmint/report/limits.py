@@ -5,7 +5,8 @@ for sentence in limits(facts): ...
 
 from typing import Any
 
-from augmint.judge.decision import POWER
+from augmint.config import JudgeSettings
+from augmint.judge.decision import DEFAULTS, power_quantiles
 from augmint.judge.verdict import LEAST_SEEDS
 
 Facts = dict[str, Any]
@@ -48,16 +49,25 @@ def _of_target(facts: Facts) -> list[str]:
 
 def _smallest(facts: Facts) -> list[str]:
     """The effect that this many draws can find, from the widths of the intervals."""
-    widths = [o["high"] - o["low"] for o in facts["verdict"] if o["high"] is not None and o["low"] is not None]
-    if not widths:
+    compared = [o for o in facts["verdict"] if o["high"] is not None and o["low"] is not None]
+    if not compared:
         return []
     units, count = facts["evaluation"]["kind"], facts["evaluation"]["units"]
-    small, large = (100 * w / 2 / 1.96 * POWER for w in (min(widths), max(widths)))
-    effect = f"{small:.1f}" if f"{small:.1f}" == f"{large:.1f}" else f"{small:.1f} to {large:.1f}"
+    found = [_findable(o, len(compared), facts) for o in compared]
+    small, large = f"{min(found):.1f}", f"{max(found):.1f}"
+    effect = small if small == large else f"{small} to {large}"
     return [
         f"With {count} {units}, differences smaller than about {effect} points mostly stay undecided. "
         "Undecided means not shown, neither way; it does not mean that there is no difference."
     ]
+
+
+def _findable(outcome: Facts, contrasts: int, facts: Facts) -> float:
+    """The difference, in points, that is claimed four times in five among so many contrasts."""
+    settings = JudgeSettings(confidence=facts["settings"].get("judge", {}).get("confidence", DEFAULTS.confidence))
+    reach, _ = power_quantiles(settings, contrasts, outcome["rivals"])
+    _, half = power_quantiles(settings, 1, outcome["rivals"])
+    return 100 * float(outcome["high"] - outcome["low"]) / 2 / half * reach
 
 
 def _number(values: list[int]) -> str:
@@ -72,16 +82,17 @@ def _of_draws(facts: Facts) -> list[str]:
         f"All draws are tested on the same {tests} images, which no training, choice or curve has seen. The "
         f"intervals contain the draw of the labels{crossed} and the choice of these test images."
     ]
-    if val or facts["curves"]["arms"]:
+    if any(o["rivals"] > 1 for o in facts["verdict"]):
+        found.append(
+            "There are no labelled images beyond the draws and the test split, so the best traditional policy is the "
+            "one with the best mean over the very draws and test images that it is compared on. That favours the "
+            "rival; interval and p allow for the number of policies it was chosen among."
+        )
+    elif val or facts["curves"]["arms"]:
         found.append(
             "The best traditional policy was chosen, and the learning curves were drawn, on labelled images that no "
             "arm trains on. With so few labels nobody has them in practice: this favours the rival, not the minted "
             "images."
-        )
-    elif any(arm["family"] == "scratch" for arm in facts["arms"]):
-        found.append(
-            "There are no labelled images beyond the draws and the test split, so the best traditional policy was "
-            "chosen for each draw by the other draws' accuracy on the same test images: this favours the rival."
         )
     return [*found, *_overlapping(facts)]
 
