@@ -9,7 +9,7 @@
 The same call again resumes or, once finished, just loads; other settings need another `out`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from augmint.mint.folder import FORMATS
 from augmint.pipeline import Pipeline
 from augmint.represent import Encoder, to_label, typical
 from augmint.train import QUIET, Compute, ProgressOut, RunDir, checkpoint, parallel
-from augmint.train.rundir import CONFIG
+from augmint.train.rundir import CONFIG, file_digest
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,15 @@ def settings_for(
     """Settings of a new run on this source; a path is kept absolute so that any folder can resume it."""
     tree = merge(overrides or {}, {"data_source": _absolute(source)})
     chosen = resolve(preset, config, tree)
-    return chosen if not chosen.target else chosen.model_copy(update={"target": _absolute(chosen.target)})
+    target = {"target": _absolute(chosen.target)} if chosen.target else {}
+    return label(chosen.model_copy(update=target), chosen.labels or ())
+
+
+def label(settings: Settings, files: Iterable[str | Path]) -> Settings:
+    """The settings with these files of labels as well, and what is in them. InputError for one that cannot be read."""
+    found = {str(Path(file).resolve()): file_digest(Path(file)) for file in files}
+    known = {file: content for file, content in (settings.labels or {}).items() if content}
+    return settings.model_copy(update={"labels": {**known, **found} or None})
 
 
 def _absolute(place: str | Path) -> str:
@@ -134,6 +142,8 @@ def execute(
     parallel.start()
     if parallel.rank():
         return _help(stage, settings, folder)
+    if overwrite:
+        _spare_labels(settings, folder)
     with RunDir.open(folder, settings.model_dump(mode="json"), overwrite=overwrite, progress=progress) as run_dir:
         parallel.wait()
         pipeline = Pipeline(run_dir, settings)
@@ -142,6 +152,14 @@ def execute(
         if stage in ("represent", "mint", "measure", "classify", "run"):
             return getattr(pipeline, stage)()
     raise UsageError(f"there is no stage {stage!r}")
+
+
+def _spare_labels(settings: Settings, folder: Path) -> None:
+    """InputError if --overwrite would delete labels that somebody has filled in."""
+    inside = [Path(file) for file in settings.labels or {} if Path(file).is_relative_to(folder.resolve())]
+    picked = folder / "pick" / "manifest.csv"
+    for file in [*inside, *([picked] if to_label.begun(picked) else [])]:
+        raise InputError(f"--overwrite would delete {file}, which has labels in it; move it out of {folder} first")
 
 
 def mint(
@@ -200,6 +218,7 @@ def run(
     source: str | Path,
     out: str | Path | None = None,
     *,
+    labels: str | Path | Sequence[str | Path] | None = None,
     target: str | Path | None = None,
     labels_per_class: int | None = None,
     preset: str = "fast",
@@ -213,6 +232,7 @@ def run(
 
     source            a folder of images, a manifest, a Parquet, IDX or .npz file, or a known name ("digits")
     out               the run folder; default runs/<name of the source>
+    labels            files of labels that go over those of the source: what `augmint pick` left to fill in
     target            unlabelled images of the place of use: minted images look like these, and where it has a labelled
                       test split the arms are judged on that
     labels_per_class  how many labels of each class may be used; None: all there are
@@ -220,8 +240,9 @@ def run(
 
     InputError for data that cannot be used, UsageError for settings that do not fit.
     """
-    given = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
+    given: dict[str, Any] = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
     given |= {} if target is None else {"target": str(target)}
+    given |= {} if labels is None else {"labels": labels}
     over = merge(given, settings or {})
     folder = Path(out) if out is not None else default_folder(str(source))
     chosen = settings_for(source, preset=preset, overrides=over)

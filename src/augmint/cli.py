@@ -8,6 +8,7 @@ Ctrl-C (the same command goes on).
 """
 
 import errno
+import shlex
 import sys
 import traceback
 from dataclasses import asdict
@@ -51,9 +52,10 @@ def _settings(
     """Settings and folder, of a new run or of the run that `source` is."""
     given = {name: value for name, value in values.items() if value is not None}
     if RunDir.is_run(Path(source)):
+        labels = given.pop("labels", ())
         if given or preset or config or pairs or out:
             raise UsageError(f"{source} is a run, its settings are fixed; start a new one from its data with --out")
-        return api.stored_settings(Path(source)), Path(source)
+        return api.label(api.stored_settings(Path(source)), labels), Path(source)
     overrides = merge(assignments(pairs or []), given)
     settings = api.settings_for(source, preset=preset or "fast", config=config, overrides=overrides)
     return settings, out or api.default_folder(source)
@@ -75,6 +77,7 @@ def _add_stage(name: str, what: str) -> None:
     def command(
         source: options.Source,
         out: options.Out = None,
+        labels: options.Labels = None,
         target: options.Target = None,
         labels_per_class: options.PerClass = None,
         preset: options.Preset = None,
@@ -97,7 +100,7 @@ def _add_stage(name: str, what: str) -> None:
             name,
             source,
             out,
-            {"target": target, "labels_per_class": labels_per_class, "seed": seed, "device": device},
+            {"labels": labels, "target": target, "labels_per_class": labels_per_class, "seed": seed, "device": device},
             preset,
             config,
             set_,
@@ -151,6 +154,7 @@ def mint(
     form: Annotated[str, typer.Option("--format", help="With --count: folders, parquet or webdataset.")] = "folders",
     to: Annotated[Path | None, typer.Option("--to", help="With --count: where to write; default inside RUN.")] = None,
     out: options.Out = None,
+    labels: options.Labels = None,
     target: options.Target = None,
     labels_per_class: options.PerClass = None,
     preset: options.Preset = None,
@@ -171,7 +175,7 @@ def mint(
             "mint",
             source,
             out,
-            {"target": target, "labels_per_class": labels_per_class, "seed": seed, "device": device},
+            {"labels": labels, "target": target, "labels_per_class": labels_per_class, "seed": seed, "device": device},
             preset,
             config,
             set_,
@@ -181,7 +185,9 @@ def mint(
             quiet,
         )
         return
-    if not RunDir.is_run(Path(source)) or any((out, target, labels_per_class, preset, config, set_, device, overwrite)):
+    if not RunDir.is_run(Path(source)) or any(
+        (out, labels, target, labels_per_class, preset, config, set_, device, overwrite)
+    ):
         raise UsageError("--count mints from an existing run and takes --per-class, --seed, --format and --to alone")
     facts = api.mint(Path(source), count, per_class=each, seed=seed or 0, form=form, to=to, progress=ProgressOut(quiet))
     if as_json:
@@ -211,6 +217,7 @@ def pick(
     source: options.Source,
     budget: Annotated[int, typer.Option(min=1, help="How many images to label.")],
     out: options.Out = None,
+    labels: options.Labels = None,
     preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
@@ -221,7 +228,7 @@ def pick(
     quiet: options.Quiet = False,
 ) -> None:
     """Which images to label first: typical ones, spread over all kinds. Writes RUN/pick: copies, sheet, manifest."""
-    settings, folder = _settings(source, out, {"seed": seed, "device": device}, preset, config, set_)
+    settings, folder = _settings(source, out, {"labels": labels, "seed": seed, "device": device}, preset, config, set_)
     found = api.pick(settings, folder, budget, fresh=fresh, progress=ProgressOut(quiet))
     if as_json:
         output.print_json({"schema": 1, "run": str(folder), "picks": found})
@@ -229,9 +236,9 @@ def pick(
     output.print_csv(
         ["file", "cluster", "typicality"], [[p["file"], p["cluster"], f"{p['typicality']:.4f}"] for p in found]
     )
-    ProgressOut(quiet).say(
-        f"fill in the labels: {folder / 'pick' / 'manifest.csv'}; the images: {folder / 'pick' / 'sheet.png'}"
-    )
+    manifest, shown = folder / "pick" / "manifest.csv", folder / "pick" / "sheet.png"
+    ProgressOut(quiet).say(f"fill in the labels in {manifest} (the images: {shown}); then go on with")
+    ProgressOut(quiet).say(f"augmint run {shlex.quote(str(folder))} --labels {shlex.quote(str(manifest))}")
 
 
 @app.command()

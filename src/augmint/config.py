@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from augmint.errors import UsageError
 
@@ -263,12 +263,19 @@ class JudgeSettings(Strict):
     robust_draws: Positive = 3  # the first draws (or folds), whose trials are tested on them
 
 
+def _files(given: Any) -> Any:
+    """One file or several as {file: ""}: the digests of their content come when the run starts."""
+    given = [given] if isinstance(given, str | Path) else given
+    return {str(file): "" for file in given} or None if isinstance(given, list | tuple) else given
+
+
 class Settings(Strict):
     """A whole run."""
 
     schema_version: int = SCHEMA
     preset: str = "fast"
     data_source: str = ""  # what was given as DATA
+    labels: Annotated[dict[str, str] | None, BeforeValidator(_files)] = None  # files of labels for DATA → their digests
     target: str | None = None  # unlabelled images of the place of use: a source like DATA
     labels_per_class: Positive | None = None  # None: all labels there are, cross-validated if there is no test split
     seed: int = Field(0, ge=0)

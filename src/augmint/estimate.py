@@ -234,7 +234,7 @@ def estimate(settings: Settings, folder: Path) -> Estimate:
     """Time a few steps of each stage on up to 2,000 of the images; loads the data, writes nothing to `folder`."""
     compute = Compute.choose(settings.device, settings.precision)
     start = time.perf_counter()
-    table = load(settings.data_source, settings.data, target=settings.target)
+    table = load(settings.data_source, settings.data, target=settings.target, labels=settings.labels)
     loading = Line("load", f"{len(table):,} images", time.perf_counter() - start)
     where = protocol.parts(table, settings)
     splits = [s for of in (protocol.comparison, protocol.curve, protocol.selection) for s in of(table, where, settings)]

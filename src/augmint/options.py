@@ -48,6 +48,15 @@ Target = Annotated[
         "arms are judged there.",
     ),
 ]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Labels that go over those of DATA: what `augmint pick` left to fill in, or a CSV of file_name and label. "
+        "May be repeated.",
+    ),
+]
 Preset = Annotated[str | None, typer.Option("--preset", help=f"{', '.join(PRESETS)} (default: fast).")]
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings, laid over the preset.")]
 Set = Annotated[

@@ -53,7 +53,7 @@ class Stages:
     def table(self) -> ImageTable:
         """All images of the source; the manifest of the run is written on the way."""
         s = self.settings
-        table = load(s.data_source, s.data, self.run_dir.progress, s.target)
+        table = load(s.data_source, s.data, self.run_dir.progress, s.target, s.labels)
         if self.run_dir.writes:
             write_manifest(table, self.run_dir.folder / "manifest.parquet")
         return table

@@ -4,7 +4,7 @@ table = load("photos/")                       # a folder, manifest, Parquet, IDX
 names, images = decode(["a.jpg"], (3, 32, 32))  # new images, prepared like those of a table
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from augmint.config import DataSettings
 from augmint.data.build import make_table
+from augmint.data.labels import with_labels
 from augmint.data.pixels import BadImage, decode_one
 from augmint.data.readers import read
 from augmint.data.readers.folder import find_images
@@ -30,16 +31,19 @@ def load(
     settings: DataSettings = DEFAULTS,
     progress: ProgressOut = QUIET,
     target: str | Path | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> ImageTable:
     """All images of `source` at one size and mode, with labels, splits and groups where it has them.
 
     source   a folder of images, a manifest (CSV or Parquet), Parquet with image bytes, IDX, .npz, or a
              known name: digits, fashion-mnist, cifar10
     target   the same for unlabelled images of the place of use, which follow (see target.py)
+    labels   files of labels, and the digest of each, that go over the source's own (see labels.py)
 
     InputError names the file that cannot be read, and what to do. Decoded files are cached (see cache.py).
     """
     table, _ = make_table(read(source), settings, progress)
+    table = with_labels(table, labels, progress) if labels else table
     return table if target is None else with_target(table, target, settings, progress)
 
 

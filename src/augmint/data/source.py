@@ -164,9 +164,11 @@ def encode_labels(
         index = {str(i): i for i in range(len(classes))} | {name: i for i, name in enumerate(classes)}
     outside = sorted({name for name in lookup.values() if name is not None and name not in index}, key=natural)
     if outside:
+        why = "out of range" if outside[0].isdigit() else "unknown"
         raise InputError(
-            f"{where}: label {outside[0]} is out of range; there are {len(classes)} classes "
-            f"({', '.join(list(classes)[:3])}, …), numbered from 0"
+            f"{where}: label {outside[0]} is {why}; there are {len(classes)} classes "
+            f"({', '.join(list(classes)[:3])}, …), numbered from 0; correct it, or put an image of "
+            "a new class into the source"
         )
     code = {value: -1 if name is None else index[name] for value, name in lookup.items()}
     return np.fromiter((code[value] for value in plain), np.int64, len(plain)), tuple(classes)

@@ -1,7 +1,7 @@
 """The chosen images as something to work with: copies, a contact sheet, a manifest to fill in.
 
 rows = write(table, picks, folder / "pick", source="photos/")
-# pick/manifest.csv: file_name,label,source       fill in the labels; it reads as a source of augmint's
+# pick/manifest.csv: file_name,label,source       fill in the labels, then: augmint run photos/ --labels …/manifest.csv
 # pick/images/001-cat7.jpg, …   pick/sheet.png
 """
 
@@ -30,8 +30,10 @@ def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[di
     folder holds a manifest that somebody has begun to fill in.
     """
     manifest = folder / "manifest.csv"
-    if _begun(manifest):
-        raise InputError(f"{manifest} has labels in it; move {folder} away, then pick again")
+    if begun(manifest):
+        raise InputError(
+            f"{manifest} has labels in it; pick more with --labels {manifest} and another --out, or move {folder} away"
+        )
     shutil.rmtree(folder / "images", ignore_errors=True)
     lines = []
     for number, row in enumerate(picks.rows.tolist(), 1):
@@ -48,7 +50,8 @@ def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[di
     return lines
 
 
-def _begun(manifest: Path) -> bool:
+def begun(manifest: Path) -> bool:
+    """Whether somebody has filled in a label."""
     if not manifest.exists():
         return False
     with open(manifest, newline="", encoding="utf-8-sig") as file:

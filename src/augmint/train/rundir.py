@@ -172,7 +172,7 @@ class RunDir:
         if others and not path.exists():
             raise InputError(f"{self.folder} holds other files ({others[0]}, …); choose a new folder for --out")
         if path.exists():
-            changed = [] if overwrite else difference(self._stored(path), config)
+            changed = [] if overwrite else difference(self._grown(self._stored(path), config), config)
             if changed:
                 shown = "; ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
                 raise InputError(
@@ -190,6 +190,14 @@ class RunDir:
             return yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise InputError(f"cannot read {path}: it is damaged; restore it, or --overwrite to start again") from error
+
+    def _grown(self, stored: Any, config: dict[str, Any]) -> Any:
+        """The stored settings with the files of labels that have come since. Until arms were compared there may be more
+        of them: stages are named by the labels that they depend on, and the encoder need not be learnt again."""
+        if not isinstance(stored, dict) or (self.folder / "trials.parquet").exists():
+            return stored
+        before, now = stored.get("labels") or {}, config.get("labels") or {}
+        return {**stored, "labels": config.get("labels")} if before.items() <= now.items() else stored
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():

@@ -22,7 +22,7 @@ from augmint.data.source import Files, Source, encode_splits, source
 from augmint.errors import InputError
 
 NAMES: tuple[str, ...] = ()
-COLUMNS = ("file_name", "label", "split", "group")
+COLUMNS = ("file_name", "label", "split", "group", "source")
 STEMS = ("metadata", "manifest")
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -72,6 +72,11 @@ def _from_parquet(path: Path) -> dict[str, list[Any]]:
         raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
 
 
+def columns(path: Path) -> dict[str, list[Any]]:
+    """The columns of a CSV or Parquet table by name. InputError if it cannot be read."""
+    return _from_parquet(path) if path.suffix == ".parquet" else _from_csv(path)
+
+
 @lru_cache(maxsize=4096)
 def _real(folder: str) -> str:
     return os.path.realpath(folder)
@@ -91,13 +96,13 @@ def read(path: Path) -> Source:
     """The listed files with their labels, splits and groups."""
     _real.cache_clear()
     path = path if path.is_file() else _within(path) or path
-    columns = _from_parquet(path) if path.suffix == ".parquet" else _from_csv(path)
-    if "file_name" not in columns:
-        raise InputError(f"{path}: no column file_name (found: {', '.join(columns) or 'nothing'}); add it")
-    names = [str(name or "").strip() for name in columns["file_name"]]
+    found = columns(path)
+    if "file_name" not in found:
+        raise InputError(f"{path}: no column file_name (found: {', '.join(found) or 'nothing'}); add it")
+    names = [str(name or "").strip() for name in found["file_name"]]
     if "" in names:
         raise InputError(f"{path}: row {names.index('') + 2} has no file_name; fill it in or remove the row")
     files = [inside(path.parent, name, path) for name in names]
-    split = encode_splits(columns.get("split", [None] * len(names)), str(path))
+    split = encode_splits(found.get("split", [None] * len(names)), str(path))
     where = path.parent.resolve().name if path.stem in STEMS else path.stem
-    return source(where, Files(files), columns.get("label"), split=split, group=columns.get("group"), paths=names)
+    return source(where, Files(files), found.get("label"), split=split, group=found.get("group"), paths=names)

@@ -1,0 +1,197 @@
+"""Pick, fill in, run: labels from a file go over the source, and the run knows which."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import augmint as am
+from augmint.config import resolve
+from augmint.data import load
+from augmint.errors import InputError
+from augmint.train.rundir import file_digest
+from conftest import Maker
+
+
+def laid(source: Path | str, *files: Path) -> dict[str, str]:
+    """Class by file name of all images that then have one."""
+    table = load(source, labels={str(file): file_digest(file) for file in files})
+    names = zip(table.paths.tolist(), table.ids.tolist(), strict=True)
+    return {path or id: table.classes[k] for (path, id), k in zip(names, table.labels.tolist(), strict=True) if k >= 0}
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_labels_go_over_those_of_the_source(user_folder: Path, tmp_path: Path) -> None:
+    before = load(user_folder)
+    own = {str(p): before.classes[k] for p, k in zip(before.paths, before.labels.tolist(), strict=True) if k >= 0}
+    text = "file_name,label,source\nimages/1.png,dog,_unlabeled/1.png\nimages/2.jpg, ,_unlabeled/2.jpg\n"
+    picked = written(tmp_path / "picked.csv", text + "images/3.jpg,cat,dog/0.jpg\n")
+    assert laid(user_folder, picked) == own | {"_unlabeled/1.png": "dog", "dog/0.jpg": "cat"}
+    mine = tmp_path / "mine.parquet"  # without a column source: by the name in the source
+    pq.write_table(pa.table({"file_name": ["_unlabeled/4.jpg", "_unlabeled/5.png"], "label": ["cat", None]}), mine)
+    assert laid(user_folder, picked, mine) == laid(user_folder, picked) | {"_unlabeled/4.jpg": "cat"}
+    after = load(user_folder, labels={str(picked): file_digest(picked)})
+    assert after.ids.tolist() == before.ids.tolist() and torch.equal(after.images, before.images)
+
+
+def test_a_source_without_labels_takes_the_classes_of_the_file(make_folder: Maker, tmp_path: Path) -> None:
+    folder = make_folder({".": 6})
+    filled = written(tmp_path / "l.csv", "file_name,label\n0.jpg,class10\n1.png,class2\n")
+    table = load(folder, labels={str(filled): file_digest(filled)})
+    assert table.classes == ("class2", "class10") and laid(folder, filled) == {"0.jpg": "class10", "1.png": "class2"}
+
+
+def test_images_without_a_name_go_by_their_identity(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", images=np.random.default_rng(0).integers(0, 255, (20, 8, 8), np.uint8))
+    names = load(tmp_path / "d.npz").ids.tolist()
+    filled = written(tmp_path / "l.csv", f"file_name,label,source\nimages/001.png,a,{names[3]}\n")
+    assert laid(tmp_path / "d.npz", filled) == {names[3]: "a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file_name,label\ncat/9.png,cat\n", "row 2 labels cat/9.png, which is none of the 18 images of photos"),
+        ("file_name,label\ncat/1.png,cat\ncat/1.png,dog\n", "row 3 labels cat/1.png dog, but it is cat already"),
+        ("file_name,label\ncat/1.png,dgo\n", "label dgo is unknown; there are 2 classes"),
+        ("file_name,label\ncat/1.png,\n", "no label is filled in"),
+        ("file_name,class\ncat/1.png,cat\n", "need the columns label and source or file_name"),
+        ("", "need the columns label and source or file_name"),
+        ("file_name;label\ncat/1.png;cat\n", "need the columns label and source or file_name"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(text: str, message: str, user_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        laid(user_folder, written(tmp_path / "l.csv", text))
+    assert "\n" not in str(error.value)
+
+
+def test_settings_take_one_file_or_several() -> None:
+    assert resolve(overrides={"labels": "a.csv"}).labels == {"a.csv": ""}
+    assert resolve(overrides={"labels": [Path("a.csv"), "b.csv"]}).labels == {"a.csv": "", "b.csv": ""}
+    assert resolve(overrides={"labels": []}).labels is None
+
+
+# --- from pick to run -------------------------------------------------------------------------------
+
+
+def augmint(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "augmint", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, str]:
+    """The class of every image of `photos`, for whoever fills in labels."""
+    return {f"{i}.png": ("zero", "one", "two")[k] for i, k in enumerate(load_digits().target[:260].tolist()) if k < 3}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, truth: dict[str, str]) -> Path:
+    """81 images without labels, but for two zeros and two ones and one two."""
+    folder, images = tmp_path_factory.mktemp("data") / "photos", load_digits().images
+    labelled = dict.fromkeys(["0.png", "10.png"], "zero") | dict.fromkeys(["1.png", "11.png"], "one") | {"2.png": "two"}
+    for name in truth:
+        place = folder / labelled.get(name, "_unlabeled") / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((images[int(place.stem)] * 15.9).astype(np.uint8)).save(place)
+    return folder
+
+
+def fill(manifest: Path, truth: dict[str, str], leave: int = 0) -> None:
+    """Label all but the last `leave` rows, as a person would."""
+    with open(manifest, newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[: len(rows) - leave]:
+        row["label"] = truth[Path(row["source"]).name]
+    with open(manifest, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def picked(photos: Path, truth: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder after `augmint pick` and an afternoon of labelling."""
+    folder = tmp_path_factory.mktemp("runs") / "photos"
+    said = augmint("pick", photos, "--budget", 20, "--preset", "tiny", "--out", folder).stderr
+    assert said.splitlines()[-1] == f"augmint run {folder} --labels {folder}/pick/manifest.csv"
+    fill(folder / "pick" / "manifest.csv", truth, leave=2)
+    return folder
+
+
+def trained(folder: Path) -> int:
+    return len(list(folder.glob("stages/represent/*/done.json")))
+
+
+def test_from_pick_to_run(picked: Path, photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(picked, tmp_path / "photos")
+    manifest = folder / "pick" / "manifest.csv"
+    done = augmint("run", folder, "--labels", manifest)
+    assert "18 labels of one, two, zero from" in done.stderr and "23 labels used at a time" in done.stderr
+    assert "81 images to learn from" in done.stderr  # with the pool, and not 20 images alone
+    assert trained(folder) == 1  # the encoder that picked
+    assert json.loads((folder / "final" / "final.json").read_text())["labels"] == 23
+    before = (folder / "report" / "report.json").read_text()
+    again = augmint("run", photos, "--preset", "tiny", "--out", folder, "--labels", manifest)
+    assert (folder / "report" / "report.json").read_text() == before and "trials of" not in again.stderr
+    assert am.run(photos, folder, labels=manifest, preset="tiny", quiet=True).facts["final"]["labels"] == 23
+    refused = augmint("run", photos, "--preset", "tiny", "--out", folder, code=3).stderr
+    assert "was made with other settings (labels: {" in refused
+    manifest.write_text(manifest.read_text().replace(",two,", ",one,"))
+    for words in (["run", photos, "--preset", "tiny", "--out", folder, "--labels", manifest], ["run", folder]):
+        refused = augmint(*words, code=3).stderr
+        assert "other settings (labels." in refused or "has changed since" in refused
+
+
+def test_other_stages_and_another_pick_take_labels_too(picked: Path, photos: Path, tmp_path: Path) -> None:
+    folder, manifest = shutil.copytree(picked, tmp_path / "photos"), picked / "pick" / "manifest.csv"
+    learnt = json.loads(augmint("represent", folder, "--labels", manifest, "--json").stdout)
+    assert learnt["judged"] == 23 and trained(folder) == 1
+    final = json.loads(augmint("classify", folder, "--json").stdout)  # what was said once is known
+    assert final["labels"] == 23
+    assert json.loads(augmint("mint", folder, "--labels", manifest, "--json").stdout)["drawn"] > 0
+    refused = augmint("pick", folder, "--budget", 3, code=3).stderr
+    assert "has labels in it; pick more with --labels" in refused
+    more = ("--labels", manifest, "--preset", "tiny", "--out", tmp_path / "more", "--json")
+    names = [row["file"] for row in json.loads(augmint("pick", photos, "--budget", 3, *more).stdout)["picks"]]
+    with open(manifest, newline="") as file:
+        known = {row["source"] for row in csv.DictReader(file) if row["label"]}
+    assert len(names) == 3 and not known & set(names)
+
+
+def test_a_finished_run_takes_no_further_labels(picked: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(picked, tmp_path / "photos")
+    (folder / "trials.parquet").touch()
+    refused = augmint("run", folder, "--labels", folder / "pick" / "manifest.csv", code=3).stderr
+    assert "was made with other settings (labels: None -> {" in refused
+
+
+def test_labels_that_somebody_filled_in_are_not_deleted(picked: Path, photos: Path) -> None:
+    words = ("run", photos, "--preset", "tiny", "--out", picked, "--overwrite")
+    for labels in ([], ["--labels", picked / "pick" / "manifest.csv"]):
+        assert "--overwrite would delete" in augmint(*words, *labels, code=3).stderr
+    assert (picked / "pick" / "manifest.csv").exists()
+
+
+def test_a_file_of_labels_that_is_not_there_gets_one_line(photos: Path, tmp_path: Path) -> None:
+    refused = augmint("run", photos, "--labels", tmp_path / "l.csv", "--out", tmp_path / "r", code=3).stderr
+    assert f"cannot read {tmp_path / 'l.csv'}" in refused and not (tmp_path / "r").exists()
