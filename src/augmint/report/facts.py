@@ -22,6 +22,7 @@ from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
 from augmint.measure.intervals import accuracy_interval
 from augmint.report import mistakes, robustness
+from augmint.report.answer import answer
 from augmint.report.curves import curves
 from augmint.report.evidence import SPLITS, Evidence, Trial, by_arm, summary
 from augmint.report.limits import limits
@@ -56,6 +57,7 @@ def collect(folder: Path) -> Facts:
         "final": _json(folder / "final" / "final.json"),
         "measures": _json(folder / "measures" / "measures.json"),
     }
+    facts["answer"] = _answer(evidence, settings, facts["verdict"])
     facts["arms"] = _arms(evidence, facts["stages"])
     facts["per_class"] = _per_class(evidence)
     facts["confusion"] = mistakes.confusion(evidence)
@@ -122,6 +124,11 @@ def _evaluation(evidence: Evidence, settings: Facts) -> Facts:
 def _verdict(evidence: Evidence, settings: Facts) -> list[Facts]:
     hits = evidence.hits if len(evidence.labels) else None
     return [outcome.to_dict() for outcome in verdicts(evidence.counted, _judge_settings(settings), hits)]
+
+
+def _answer(evidence: Evidence, settings: Facts, declared: list[Facts]) -> Facts:
+    hits = evidence.hits if len(evidence.labels) else None
+    return answer(evidence.counted, _judge_settings(settings), hits, declared)
 
 
 def _arms(evidence: Evidence, stages: list[Facts]) -> list[Facts]:

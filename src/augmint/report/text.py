@@ -1,4 +1,4 @@
-"""The verdict for the terminal: the table of arms, then one sentence a contrast.
+"""The verdict for the terminal: the table of arms, the answer, then one sentence a contrast.
 
 Console().print(render(facts))
 Console().print(render_comparison(compare(first, second)))
@@ -22,7 +22,8 @@ def render(facts: dict[str, Any]) -> RenderableType:
     note = [Text(caution(facts), style="dim")] if caution(facts) else []
     leaks = [Text(f"! {line}", style="bold red") for line in facts["leaks"]]
     worth = [Text(f"≈ {row['sentence']}") for row in facts["worth"].get("worth", [])]
-    return Group(table(facts), *leaks, *map(_line, facts["verdict"]), *worth, *note)
+    answer = [Text(facts["answer"]["sentence"], style="bold")] if facts["answer"] else []
+    return Group(table(facts), *answer, *leaks, *map(_line, facts["verdict"]), *worth, *note)
 
 
 def table(facts: dict[str, Any]) -> Table:
