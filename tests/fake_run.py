@@ -78,7 +78,13 @@ def _value(folder: Path) -> None:
     groups = [
         {"by": by, "name": name, "images": n, "value": v, "low": v - 0.01, "high": v + 0.01} for by, name, n, v in rows
     ]
-    facts = {"schema": 1, "neighbours": 5, "judged": 200, "on": "validation", "groups": groups}
+    line = {"id": "00:7", "class": CLASSES[1], "images": 4, "low": -0.004, "high": 0.001}
+    parents = {
+        "of": 80,
+        "best": [{**line, "file": "good.png", "value": 0.002}],
+        "worst": [{**line, "file": "", "value": -0.002}],
+    }
+    facts = {"schema": 1, "neighbours": 5, "judged": 200, "on": "validation", "groups": groups, "parents": parents}
     (folder / "value.json").write_text(json.dumps(facts))
 
 

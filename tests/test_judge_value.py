@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from augmint.config import resolve
+from augmint.judge.situation import Situation
 from augmint.judge.value import value
 from test_represent_train import table_of
 
@@ -29,7 +31,9 @@ def situation():
         parent_rows=parents,
         scores={n: torch.rand(2 * KEPT, generator=generator) for n in ("realness", "agreement", "real_distance")},
     )
-    material = SimpleNamespace(table=table, features=features(table), encoder=SimpleNamespace(features=features))
+    material = SimpleNamespace(
+        table=table, pool_table=table, features=features(table), encoder=SimpleNamespace(features=features)
+    )
     return SimpleNamespace(material=material, minted=minted, rows=torch.arange(12), labels=labels[:12])
 
 
@@ -49,6 +53,32 @@ def test_groups_add_up_whoever_judges(situation, judges):
         assert sum(g["value"] for g in groups) == pytest.approx(kinds["all"][0]["value"], abs=1e-9)
     parents = {g["name"]: g["images"] for g in kinds["parent"]}
     assert parents == {"labelled": 12, "unlabelled, label propagated": 18}
+
+
+def test_the_parents_of_the_best_and_of_the_worst_children_are_named(situation):
+    """Children of one parent have another class's label: they are worth least."""
+    minted = situation.minted
+    minted.table.labels[minted.parent_rows == 4] = 1  # of class 0
+    found = value(situation, torch.arange(30, COUNT))
+    parents = found["parents"]
+    assert parents["of"] == KEPT // 2 and len(parents["best"]) == len(parents["worst"]) == 5
+    worst = parents["worst"][0]
+    assert (worst["id"], worst["class"], worst["images"]) == ("4", "b", 2)
+    values = [line["value"] for line in [*parents["best"], *parents["worst"][::-1]]]
+    assert values == sorted(values, reverse=True) and worst["value"] < 0
+    assert all(line["low"] <= line["value"] <= line["high"] for line in parents["best"] + parents["worst"])
+
+
+@pytest.mark.parametrize("drop", [(), ("b",), ("a", "c", "d")])
+def test_dropped_classes_have_no_parents(drop):
+    pseudo = torch.arange(20, 28), torch.arange(8) % 4
+    material = SimpleNamespace(
+        table=SimpleNamespace(classes=("a", "b", "c", "d")), settings=resolve(overrides={"mint": {"drop": drop}})
+    )
+    split = SimpleNamespace(material=material, rows=torch.arange(12), labels=torch.arange(12) % 4, pseudo=pseudo)
+    rows, labels = Situation.parents.func(split)
+    expected = {(row, row % 4) for row in [*range(12), *range(20, 28)] if "abcd"[row % 4] not in drop}
+    assert set(zip(rows.tolist(), labels.tolist(), strict=True)) == expected
 
 
 def test_a_labelled_image_does_not_judge_its_own_children(situation):

@@ -265,6 +265,8 @@ def test_killed_and_started_again_ends_with_the_same_result(run: am.Run, tmp_pat
         (["run", "digits", "--set", "represent.widht=3"], 2, "represent.widht"),
         (["run", "digits", "--set", "judge.arms=[scratch-magic]"], 2, "scratch-magic"),
         (["run", "digits", "--set", "classify.prior=[1, 2]"], 2, "2 numbers for 10 classes"),
+        (["run", "digits", "--set", "mint.drop=['3', ten]"], 2, "mint.drop: there is no class 'ten'"),
+        (["mint", "digits", "--set", "mint.drop=['0','1','2','3','4','5','6','7','8','9']"], 2, "of all classes none"),
         (["run", "digits", "--set", "classify.prior=even"], 2, "classify.prior"),
         (["run", "digits", "--set", "generate.image.condition=class"], 2, "use condition=cluster"),
         (["run", "digits", "--labels-per-class", "5000", "--preset", "tiny"], 3, "5,?000"),
@@ -279,7 +281,7 @@ def test_killed_and_started_again_ends_with_the_same_result(run: am.Run, tmp_pat
     ],
 )
 def test_mistakes_get_one_line_and_their_exit_code(words: list[str], code: int, message: str, tmp_path: Path) -> None:
-    out = ["--out", tmp_path / "r"] if words[0] == "run" else []
+    out = ["--out", tmp_path / "r"] if words[0] in ("run", "mint") else []
     done = augmint(*words, *out, check=False)
     assert done.returncode == code, done.stderr
     assert re.search(message, done.stderr) and "Traceback" not in done.stderr

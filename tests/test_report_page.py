@@ -156,11 +156,17 @@ def test_without_minting_its_sections_are_absent(tmp_path: Path) -> None:
 
 
 def test_a_group_that_misleads_is_marked(page: Path) -> None:
-    section = re.search(r'<section id="value">.*?</section>', page.read_text(), re.DOTALL)
+    section = re.search(r'<section id="value">.*?</table>', page.read_text(), re.DOTALL)
     assert section is not None
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", section.group(), re.DOTALL)
     assert ["▼" in row for row in rows] == [False, False, True]
     assert "-2.0" in rows[2] and "[-3.0, -1.0]" in rows[2] and "-2.00" in rows[2]  # also of 100 images
+
+
+def test_the_parents_of_the_best_and_worst_children_are_on_the_page(page: Path) -> None:
+    section = page.read_text().partition('<section id="value"')[2].partition("</section>")[0]
+    assert section.index("<code>good.png</code>") < section.index("<code>00:7</code>")  # no file: its identity
+    assert "Of 80 parents" in section and "mint.drop=[" in section and "may be dropped" not in section
 
 
 def test_odd_names_do_no_harm(page: Path, tmp_path: Path) -> None:

@@ -182,6 +182,7 @@ def _refuse_idle(name: str, s: ImageGeneratorSettings | FeatureGeneratorSettings
 class MintSettings(Strict):
     """Generator → kept samples."""
 
+    drop: tuple[str, ...] = ()  # classes of which no image is minted, e.g. those that value.json finds to mislead
     parents_per_class: Positive = 300  # surest unlabelled parents under propagated labels
     children: Positive = 2  # drawn per parent
     per_parent: Positive = 4  # at most this many kept per parent

@@ -71,12 +71,6 @@ class Pipeline(Stages):
         there["encoder-minted"] = feature
         for name in self.settings.judge.arms:
             arms.find(name)
-        prior, classes = self.settings.classify.prior, self.table.classes
-        if not isinstance(prior, str) and len(prior) != len(classes):
-            raise UsageError(
-                f"classify.prior has {len(prior)} numbers for {len(classes)} classes; give one for each of "
-                f"{', '.join(classes)}"
-            )
         return tuple(name for name in self.settings.judge.arms if there.get(name.partition("@")[0], True))
 
     @cached_property

@@ -54,6 +54,7 @@ class Stages:
         """All images of the source; the manifest of the run is written on the way."""
         s = self.settings
         table = load(s.data_source, s.data, self.run_dir.progress, s.target, s.labels)
+        protocol.check_classes(table.classes, s)
         if self.run_dir.writes:
             write_manifest(table, self.run_dir.folder / "manifest.parquet")
         return table

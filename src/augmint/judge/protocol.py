@@ -69,6 +69,20 @@ def parts(table: ImageTable, settings: Settings) -> Parts:
     return Parts(train, given, val, test)
 
 
+def check_classes(classes: tuple[str, ...], settings: Settings) -> None:
+    """UsageError if settings speak of other classes than there are. Without labels there are none yet."""
+    prior, drop = settings.classify.prior, settings.mint.drop
+    if not classes:
+        return
+    if not isinstance(prior, str) and len(prior) != len(classes):
+        what = f"{len(prior)} numbers for {len(classes)} classes"
+        raise UsageError(f"classify.prior has {what}; give one for each of {', '.join(classes)}")
+    strange = [name for name in drop if name not in classes]
+    if strange or set(drop) == set(classes):
+        what = f"there is no class {strange[0]!r}" if strange else "of all classes none would be left to mint from"
+        raise UsageError(f"mint.drop: {what}; name some of {', '.join(classes)}")
+
+
 def judges_on_target(table: ImageTable) -> bool:
     """Whether the arms are judged on the target: it has labelled test images. The source's test and validation images
     then are in no part: they would say how good an arm is somewhere else."""

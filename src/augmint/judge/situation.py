@@ -183,9 +183,13 @@ class Situation:
 
     @cached_property
     def parents(self) -> tuple[Tensor, Tensor]:
-        """Labelled and pseudo-labelled rows with their labels: whose children are minted."""
+        """Labelled and pseudo-labelled rows with their labels, but for the classes of `mint.drop`: whose children are
+        minted."""
         rows, labels = self.pseudo
-        return torch.cat([self.rows, rows]), torch.cat([self.labels, labels])
+        rows, labels = torch.cat([self.rows, rows]), torch.cat([self.labels, labels])
+        drop = [i for i, name in enumerate(self.material.table.classes) if name in self.material.settings.mint.drop]
+        keep = ~torch.isin(labels, torch.tensor(drop, dtype=torch.int64))
+        return rows[keep], labels[keep]
 
     @property
     def extra_policy(self) -> Augment:
