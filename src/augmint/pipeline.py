@@ -273,7 +273,7 @@ class Pipeline(Stages):
         return self.judge()
 
     def judge(self) -> Path:
-        """Score every trial (only now are test images looked at), write trials.parquet and the report."""
+        """Score every trial (only now do the arms see test images), write trials.parquet and the report."""
         rows = self.bench.score(self.splits, self.arms, self.hidden_of)
         same = [row for row in rows if arms.traditional(row["arm"])]
         for other in self.others:
