@@ -81,9 +81,11 @@ def matched(both: Sides, seed: int) -> Sides:
     """As many of each class on both sides, drawn by the seed. InputError if too few are left."""
     classes = len(both["real"].classes)
     each = torch.stack([torch.bincount(t.labels, minlength=classes) for t in both.values()]).amin(0)
-    if int(each.sum()) < LEAST or int((each > 0).sum()) < 2:
+    many, kinds = int(each.sum()), int((each > 0).sum())
+    if many < LEAST or kinds < 2:
         raise InputError(
-            f"only {int(each.sum())} minted images passed the judges, too few to train on; train it longer"
+            f"{many} minted images of {kinds} classes passed the judges, too few to train on; give a run with a better "
+            "generator"
         )
     found = {}
     for name, t in both.items():

@@ -26,8 +26,10 @@ def test_both_sides_have_as_many_of_each_class() -> None:
     for t in first.values():
         assert torch.bincount(t.labels).tolist() == [c + 2 for c in range(10)]
     assert first["real"].ids.tolist() == again["real"].ids.tolist() != other["real"].ids.tolist()
-    with pytest.raises(am.InputError, match="only 10 minted images"):
+    with pytest.raises(am.InputError, match="10 minted images of 4 classes"):
         cas.matched({**both, "minted": table.take(few[:10])}, 0)
+    with pytest.raises(am.InputError, match="of 1 classes"):
+        cas.matched({**both, "minted": table.take(torch.nonzero(table.labels == 1)[:, 0])}, 0)
 
 
 def test_a_run_is_scored_and_goes_on(
