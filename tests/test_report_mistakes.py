@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 from scipy import optimize
 from sklearn.metrics import confusion_matrix
 
-from augmint.measure.calibration import best_temperature, expected_calibration_error
+from augmint.judge.trials import temperature
+from augmint.measure.calibration import best_temperature, equal_mass_calibration_error
 from augmint.report import figures
 from augmint.report.evidence import Evidence
 from augmint.report.facts import collect
@@ -58,7 +59,8 @@ def test_the_temperature_comes_from_cross_validation_not_from_the_test_images(ru
     ours = found["encoder"]
     stored = load_file(run / "trials" / "select.safetensors")
     labels = np.array(pq.read_table(run / "manifest.parquet")["label"].to_pylist())[stored["rows"]]
-    assert ours["temperature"] == best_temperature(torch.from_numpy(stored["logits"]), torch.from_numpy(labels))
+    expected = best_temperature(torch.from_numpy(stored["logits"]), torch.from_numpy(labels), smooth=True)
+    assert ours["temperature"] == pytest.approx(expected)
     errors = {"raw": [], "calibrated": []}
     for trial in pq.read_table(run / "trials.parquet").to_pylist():
         if trial["arm"] == "encoder" and trial["role"] == "draw":
@@ -66,7 +68,7 @@ def test_the_temperature_comes_from_cross_validation_not_from_the_test_images(ru
             truth = torch.from_numpy(Evidence(run).labels[y])
             for name, t in (("raw", 1.0), ("calibrated", ours["temperature"])):
                 probs = (torch.from_numpy(logits).double() / t).softmax(1)
-                errors[name].append(expected_calibration_error(probs, truth))
+                errors[name].append(equal_mass_calibration_error(probs, truth, 3))  # 360 images
     assert ours["raw"] == pytest.approx(np.mean(errors["raw"]))
     assert ours["calibrated"] == pytest.approx(np.mean(errors["calibrated"]))
 
@@ -80,6 +82,39 @@ def test_folds_are_calibrated_on_the_other_folds(tmp_path: Path) -> None:
     after = calibration(Evidence(folder))["encoder"]
     assert after["temperature"] == pytest.approx(4 * before["temperature"], rel=0.06)  # the grid's step
     assert after["calibrated"] == pytest.approx(before["calibrated"], abs=0.01) and after["raw"] != before["raw"]
+
+
+def test_thirty_images_that_are_all_right_do_not_promise_certainty(tmp_path: Path) -> None:
+    labels = torch.arange(30) % 3
+    save_file({"logits": 2 * np.eye(3)[labels], "rows": np.arange(30)}, tmp_path / "held-out.safetensors")
+    held_out = [{"arm": "encoder", "role": "select", "logits": "held-out.safetensors"}]
+    found = temperature(held_out, tmp_path, labels, "encoder")
+    surest = float(torch.softmax(torch.tensor([2.0, 0.0, 0.0]) / found, 0)[0])
+    assert found > 0.3 and 0.9 < surest < 0.99
+
+
+@pytest.mark.parametrize("images", [10, 40])
+def test_an_arm_that_knows_how_sure_it_may_be_has_a_small_error_on_small_folds(images: int, tmp_path: Path) -> None:
+    """2 × 5 folds, probabilities that are true: averaged over folds, 15 bins each would show 14 to 25 points."""
+    folder = make_run(tmp_path / "folds", "folds")
+    rng, rows = generator("calibrated", images), np.arange(200)
+    names = sorted(folder.glob("trials/*encoder.safetensors"))
+    assert len(names) == 10
+    for number, path in enumerate(names):
+        mine = rows[number % 5 :: 5][:images].copy()
+        truth, logits = Evidence(folder).labels[mine], rng.normal(0, 1.5, (images, 10))
+        drawn = (logits + rng.gumbel(size=logits.shape)).argmax(1)  # a class by its probability
+        for row, (is_now, should) in enumerate(zip(drawn, truth, strict=True)):
+            logits[row, [is_now, should]] = logits[row, [should, is_now]]
+        save_file({"logits": logits.astype(np.float32), "rows": mine}, path)
+    assert calibration(Evidence(folder))["encoder"]["raw"] < 0.1
+
+
+def test_bins_of_equal_mass_by_hand() -> None:
+    probs = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]], dtype=torch.float64)
+    labels = torch.tensor([0, 1, 1, 0])
+    assert equal_mass_calibration_error(probs, labels, 2) == pytest.approx((0.15 + 0.15) / 2)
+    assert equal_mass_calibration_error(probs, labels, 1) == pytest.approx(0.0)
 
 
 def test_best_temperature_as_a_continuous_search() -> None:

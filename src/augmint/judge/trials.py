@@ -229,4 +229,5 @@ def temperature(trials: list[dict[str, Any]], folder: Path, labels: Tensor, arm:
     if not chosen:
         return 1.0
     files = [load_file(folder / t["logits"]) for t in chosen]
-    return best_temperature(torch.cat([f["logits"] for f in files]), torch.cat([labels[f["rows"]] for f in files]))
+    labelled = torch.cat([labels[f["rows"]] for f in files])
+    return best_temperature(torch.cat([f["logits"] for f in files]), labelled, smooth=True)

@@ -1,6 +1,7 @@
 """Do predicted probabilities mean what they say?
 
 error = expected_calibration_error(probs, labels)
+error = equal_mass_calibration_error(probs, labels, bins=3)   # for few images
 temperature = best_temperature(logits, labels)          # probs = softmax(logits / temperature)
 """
 
@@ -21,6 +22,15 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) ->
     number = (confidence * bins).ceil().long().clamp(1, bins) - 1
     gaps = torch.zeros(bins, dtype=torch.float64, device=probs.device).index_add_(0, number, hits - confidence)
     return float(gaps.abs().sum() / max(len(labels), 1))
+
+
+def equal_mass_calibration_error(probs: Tensor, labels: Tensor, bins: int) -> float:
+    """The same over bins of equally many images, sorted by confidence: with few images most bins of equal width hold
+    one or two, and their gaps are chance (Nixon et al., "Measuring calibration in deep learning", 2019)."""
+    confidence, predicted = probs.double().max(1)
+    order = confidence.argsort(stable=True)
+    gaps = ((predicted == labels).double() - confidence)[order]
+    return float(sum(part.sum().abs() for part in gaps.tensor_split(bins))) / max(len(labels), 1)
 
 
 def best_temperature(logits: Tensor, labels: Tensor, smooth: bool = False) -> float:

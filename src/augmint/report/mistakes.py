@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augmint.measure.calibration import best_temperature, expected_calibration_error
+from augmint.measure.calibration import best_temperature, equal_mass_calibration_error
 from augmint.report.evidence import Evidence, Trial, by_arm
 
 LARGEST = 60  # classes; larger matrices are left out, their worst pairs stay
 PAIRS = 10
+BINS, IMAGES = 15, 100  # bins of a calibration error, and images a bin: of fewer the gap is mostly chance
 Facts = dict[str, Any]
 
 
@@ -47,7 +48,8 @@ def _pairs(matrix: NDArray[np.int64], classes: list[str]) -> list[Facts]:
 
 
 def calibration(evidence: Evidence) -> dict[str, Facts]:
-    """Expected calibration error of each arm, mean over draws or folds: as trained (raw), and after temperature.
+    """Expected calibration error of each arm: as trained (raw), and after temperature. Mean over draws; folds,
+    which test few images each, are pooled.
 
     No test label is used to find the temperature: for draws it comes from the arm's cross-validation on the labels of
     draw 0, for folds from the other folds of the run. None where there is no such trial.
@@ -55,10 +57,12 @@ def calibration(evidence: Evidence) -> dict[str, Facts]:
     found = {}
     selected = by_arm(t for t in evidence.trials if t["role"] == "select") if len(evidence.labels) else {}
     for arm, trials in by_arm(evidence.counted).items() if len(evidence.labels) else ():
-        folds = trials[0]["role"] == "fold"
-        common = None if folds else _temperature(evidence, selected.get(arm, []))
-        rows = [_one(evidence, t, _temperature(evidence, _others(t, trials)) if folds else common) for t in trials]
-        found[arm] = {name: _mean([row[name] for row in rows]) for name in rows[0]}
+        if trials[0]["role"] == "fold":
+            found[arm] = _errors(evidence, trials, [_temperature(evidence, _others(t, trials)) for t in trials])
+        else:
+            common = _temperature(evidence, selected.get(arm, []))
+            rows = [_errors(evidence, [t], [common]) for t in trials]
+            found[arm] = {name: _mean([row[name] for row in rows]) for name in rows[0]}
     return found
 
 
@@ -77,18 +81,25 @@ def _temperature(evidence: Evidence, trials: list[Trial]) -> float | None:
     stored = [evidence.logits(t) for t in trials]
     logits = np.concatenate([logits for logits, _ in stored])
     labels = np.concatenate([evidence.labels[rows] for _, rows in stored])
-    return best_temperature(torch.from_numpy(logits), torch.from_numpy(labels))
+    return best_temperature(torch.from_numpy(logits), torch.from_numpy(labels), smooth=True)
 
 
-def _one(evidence: Evidence, trial: Trial, temperature: float | None) -> dict[str, float | None]:
-    logits, rows = evidence.logits(trial)
-    x, y = torch.from_numpy(logits).double(), torch.from_numpy(evidence.labels[rows])
-    raw = x.softmax(1)
-    after = None if temperature is None else expected_calibration_error((x / temperature).softmax(1), y)
+def _errors(evidence: Evidence, trials: list[Trial], temperatures: list[float | None]) -> dict[str, float | None]:
+    """Of all held-out images of these trials together, one bin for every 100 distinct ones, at most 15."""
+    stored = [evidence.logits(t) for t in trials]
+    rows = np.concatenate([rows for _, rows in stored])
+    y = torch.from_numpy(evidence.labels[rows])
+    bins = min(max(len(np.unique(rows)) // IMAGES, 1), BINS)
+    logits = [torch.from_numpy(own).double() for own, _ in stored]
+    raw, after = torch.cat(logits).softmax(1), None
+    known = [t for t in temperatures if t is not None]
+    if len(known) == len(trials):
+        cooled = torch.cat([own / t for own, t in zip(logits, known, strict=True)])
+        after = equal_mass_calibration_error(cooled.softmax(1), y, bins)
     return {
-        "accuracy": float(trial["accuracy"]),
+        "accuracy": _mean([t["accuracy"] for t in trials]),
         "confidence": float(raw.max(1).values.mean()),
-        "raw": expected_calibration_error(raw, y),
-        "temperature": temperature,
+        "raw": equal_mass_calibration_error(raw, y, bins),
+        "temperature": _mean(temperatures),
         "calibrated": after,
     }
