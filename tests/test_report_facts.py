@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
+from augmint.measure.intervals import share_interval
 from augmint.report import collect, recompute, write
 from augmint.report.figures import front
 from augmint.report.limits import limits
@@ -74,15 +75,17 @@ def test_accuracy_per_class_by_hand(draws: Path) -> None:
     assert facts["per_class"]["classes"] == list(CLASSES)
     labels = np.array(pq.read_table(draws / "manifest.parquet")["label"].to_pylist())
     trials = [t for t in pq.read_table(draws / "trials.parquet").to_pylist() if t["role"] == "draw"]
-    hits, count = 0, 0
+    hits, count, by_draw = 0, 0, []
     for trial in (t for t in trials if t["arm"] == "scratch-weak"):
         stored = load_file(draws / trial["logits"])
         mine = labels[stored["rows"]] == 3
         hits += int((stored["logits"].argmax(1)[mine] == 3).sum())
         count += int(mine.sum())
+        by_draw.append((stored["logits"].argmax(1)[mine] == 3).astype(float))
     cell = facts["per_class"]["arms"]["scratch-weak"][3]
     assert cell["accuracy"] == pytest.approx(hits / count)
     assert cell["images"] == count / 10  # ten draws, the same test images
+    assert (cell["low"], cell["high"]) == pytest.approx(share_interval(by_draw, cell["images"]))
     assert cell["low"] < cell["accuracy"] < cell["high"]
 
 

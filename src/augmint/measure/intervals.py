@@ -9,6 +9,7 @@ All take many experiments at once: the last axis is that of the draws (or of the
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -183,6 +184,25 @@ def accuracy_interval(hits: float, count: int, confidence: float = 0.95) -> tupl
     half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     whole = 1 + z**2 / count
     return max(0.0, (centre - half) / whole), min(1.0, (centre + half) / whole)
+
+
+def share_interval(
+    hits: Sequence[NDArray[np.floating]], images: int, correction: float = 0.0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the share of hits on a new draw and new images, 0 … 1, from the hits of images [I] draw by draw, or
+    fold by fold (`correction` > 0, see `standard_error`); `images`: how many distinct ones there are.
+
+    Student's over draws, with what the choice of the images adds where all draws have the same ones, and at least
+    Wilson's of as many images: where nearly all are hits, none of the spreads shows what another image would bring.
+    (0, 1) without any, or for one draw alone, which says nothing of others.
+    """
+    if not hits:
+        return 0.0, 1.0
+    same = not correction and len({len(row) for row in hits}) == 1
+    variance = crossed_test_variance(hits) if same else 0.0
+    mean, low, high = map(float, t_interval([row.mean() for row in hits], confidence, correction, variance, images))
+    wilson = accuracy_interval(mean * images, images, confidence)
+    return max(0.0, min(low, wilson[0])), min(1.0, max(high, wilson[1]))
 
 
 def better(differences: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:

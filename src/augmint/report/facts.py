@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from augmint.config import JudgeSettings
 from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
-from augmint.measure.intervals import accuracy_interval
+from augmint.measure.intervals import share_interval
 from augmint.report import mistakes, robustness
 from augmint.report.answer import answer
 from augmint.report.curves import curves
@@ -168,34 +169,31 @@ def needs(arm: str) -> list[str]:
 
 
 def _per_class(evidence: Evidence) -> Facts:
-    """Accuracy of each arm per class over all trials, with the interval of that many distinct images."""
+    """Accuracy of each arm per class over all trials, with its interval."""
     arms: dict[str, list[Facts]] = {}
     if not len(evidence.labels):
         return {"classes": evidence.classes, "arms": arms}
     for arm, trials in by_arm(evidence.counted).items():
-        arms[arm] = _class_rows(evidence, trials)
+        arms[arm] = [_class_row(evidence, trials, c) for c in range(len(evidence.classes))]
     return {"classes": evidence.classes, "arms": arms}
 
 
-def _class_rows(evidence: Evidence, trials: list[Trial]) -> list[Facts]:
-    """One entry a class. Draws repeat the same images: they narrow the mean, not the images' interval."""
-    count = len(evidence.classes)
-    tested, hit = np.zeros(count), np.zeros(count)
-    images: list[set[int]] = [set() for _ in range(count)]
+def _class_row(evidence: Evidence, trials: list[Trial], label: int) -> Facts:
+    """One class: hits of its images by draw (or fold), averaged over encoder seeds."""
+    units: dict[tuple[int, int], list[NDArray[np.bool_]]] = {}
+    images: set[int] = set()
     for trial in trials:
         rows = evidence.logits(trial)[1]
-        labels = evidence.labels[rows]
-        tested += np.bincount(labels, minlength=count)
-        hit += np.bincount(labels[evidence.hits(trial)], minlength=count)
-        for c in np.unique(labels):
-            images[c].update(rows[labels == c].tolist())
-    found = []
-    for c in range(count):
-        accuracy = float(hit[c] / tested[c]) if tested[c] else None
-        distinct = len(images[c])
-        low, high = accuracy_interval(round((accuracy or 0.0) * distinct), distinct)
-        found.append({"accuracy": accuracy, "low": low, "high": high, "images": distinct})
-    return found
+        mine = evidence.labels[rows] == label
+        if mine.any():
+            images.update(rows[mine].tolist())
+            units.setdefault((trial["draw"], trial["fold"]), []).append(evidence.hits(trial)[mine])
+    tables = [np.mean(of, axis=0) for of in units.values()]
+    accuracy = float(np.concatenate(tables).mean()) if tables else None
+    folds = trials[0]["role"] == "fold"
+    ratio = float(np.mean([t["n_test"] / max(t["n_train"], 1) for t in trials])) if folds else 0.0
+    low, high = share_interval(tables, len(images), ratio)
+    return {"accuracy": accuracy, "low": low, "high": high, "images": len(images)}
 
 
 def _stages(folder: Path) -> list[Facts]:
