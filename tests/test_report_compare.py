@@ -168,6 +168,15 @@ def test_what_is_not_a_finished_run_is_refused(before: Path, tmp_path: Path) -> 
         compare(before, other)
 
 
+def test_one_encoder_each_is_said_where_arms_build_on_one(before: Path, after: Path) -> None:
+    assert compare(before, after, ["scratch-weak"])["caution"] == ""
+    assert "another seed may come out differently" in compare(before, after, ["scratch-weak", "encoder"])["caution"]
+    said = " ".join(CliRunner().invoke(app, ["compare", str(before), str(after)]).stdout.split())
+    assert "One encoder each is compared (of several seeds the first): another seed may come out differently" in said
+    alone = CliRunner().invoke(app, ["compare", str(before), str(after), "--arm", "scratch-weak"]).stdout
+    assert "One encoder" not in alone
+
+
 def test_the_command(before: Path, after: Path) -> None:
     said = CliRunner().invoke(app, ["compare", str(before), str(after)])
     assert said.exit_code == 0 and "settings that differ: represent.width: 32 -> 64" in said.stdout

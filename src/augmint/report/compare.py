@@ -22,6 +22,7 @@ from augmint.config import JudgeSettings
 from augmint.errors import InputError, UsageError
 from augmint.judge.verdict import Contrast, Outcome, missing, points, verdicts
 from augmint.report.evidence import Evidence, Trial, by_arm
+from augmint.report.facts import needs
 from augmint.train.rundir import difference
 
 SCHEMA = 1
@@ -79,6 +80,7 @@ def compare(first: Path, second: Path, arms: Sequence[str] = ()) -> dict[str, An
         "first": str(first),
         "second": str(second),
         "settings": difference(a.settings, b.settings),
+        "caution": _caution(pairs),
         "arms": [_row(o, pair, a, b, judge) for o, pair in zip(outcomes, pairs, strict=True)],
     }
 
@@ -120,6 +122,16 @@ def _units(side: _Side, arm: str) -> dict[tuple[int, int], Trial]:
     return {(t["draw"], t["fold"]): t for t in reversed(side.arms[arm])}
 
 
+def _caution(pairs: list[tuple[str, str]]) -> str:
+    """What the intervals do not hold, "" where no arm builds on an encoder."""
+    if not any(needs(arm) for pair in pairs for arm in pair):
+        return ""
+    return (
+        "One encoder each is compared (of several seeds the first): another seed may come out differently, "
+        "and the intervals do not contain that."
+    )
+
+
 def _same_draws(a: _Side, b: _Side, pair: tuple[str, str]) -> list[tuple[int, int]]:
     """The draws or folds that both have, InputError unless those learnt and were tested on the same images."""
     one, two = _units(a, pair[0]), _units(b, pair[1])
@@ -145,8 +157,8 @@ def _contrast(a: _Side, b: _Side, pair: tuple[str, str]) -> Contrast:
 
 
 def _trials(a: _Side, b: _Side, pair: tuple[str, str], shared: list[tuple[int, int]]) -> list[Trial]:
-    """Trials of both under names of their own; `side` and `own` lead back to the stored logits. One run has one
-    encoder seed: two runs differ in what they are, not by chance, so seeds are not an effect here."""
+    """Trials of both under names of their own; `side` and `own` lead back to the stored logits. One encoder of each is
+    compared, see `_caution`."""
     return [
         {**trial, "arm": f"{place}/{arm}", "encoder_seed": 0, "side": side, "own": trial}
         for place, side, arm in (("first", a, pair[0]), ("second", b, pair[1]))

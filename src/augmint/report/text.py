@@ -76,4 +76,5 @@ def render_comparison(found: dict[str, Any]) -> RenderableType:
         shown.add_row(row["contrast"], *cells)
     changed = "; ".join(found["settings"]) or "none"
     heads = [f"first   {found['first']}", f"second  {found['second']}", f"settings that differ: {changed}"]
-    return Group(*map(Text, heads), shown, *map(_line, found["arms"]))
+    note = [Text(found["caution"], style="dim")] if found["caution"] else []
+    return Group(*map(Text, heads), shown, *map(_line, found["arms"]), *note)
