@@ -9,6 +9,7 @@ names_that_tell(table)                             # _unlabeled/cat_0042.jpg
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ from augmint.data.table import SPLITS, ImageTable
 from augmint.train.checkpoint import atomic_write
 
 NOT_SEARCHED = "near duplicates were not searched (too many images): there may be some in different splits"
+TELLING = ("label", "class", "category", "target", "digit")
 CELLS = 2_000_000_000  # comparisons of held-out images with all that a run makes by itself
 
 
@@ -130,27 +132,52 @@ def keep(warnings: list[str], path: Path) -> None:
     atomic_write(path, json.dumps({"schema": 1, "warnings": warnings}, indent=1))
 
 
-def _words(path: str) -> list[str]:
-    """The words in a path below its split and unlabelled folders: 'train/_unlabeled/big_cat-7.jpg' → big, cat."""
-    parts = [p for p in PurePosixPath(path).parts if not UNLABELLED_FOLDER.fullmatch(p) and split_of(p) is None]
-    text = "/".join(parts).rpartition(".")[0] or "/".join(parts)
-    return [word for word in re.split(r"[^a-z]+", text.lower()) if word]
+def _tokens(text: str) -> list[str]:
+    """Words and numbers, in small letters of any alphabet: 'AnkleBoot_07' → ankle, boot, 07."""
+    text = unicodedata.normalize("NFC", text)
+    humps = "".join(" " * (a.islower() and b.isupper()) + b for a, b in zip(" " + text, text, strict=False))
+    return re.findall(r"[^\W\d_]+|\d+", humps.casefold())
 
 
-def _names(words: list[str], name: str) -> bool:
-    own = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
-    spans = (words[i : i + len(own)] for i in range(len(words) - len(own) + 1))
-    return sum(map(len, own)) > 1 and own in spans
+def _parts(path: str) -> list[list[str]]:
+    """The tokens of folders and file below split and unlabelled folders: 'train/_unlabeled/big/cat-7.jpg' → [big],
+    [cat, 7]."""
+    *folders, file = PurePosixPath(path).parts
+    below = [part for part in folders if not UNLABELLED_FOLDER.fullmatch(part) and split_of(part) is None]
+    return [_tokens(part) for part in [*below, PurePosixPath(file).stem]]
+
+
+def _signs(name: str) -> set[str]:
+    """What in a path stands for the class: its name, also as one word, singular or plural. Of a number or a single
+    letter only a whole folder ('/7') or one behind a word that says what it is ('label7'): images are numbered, too."""
+    key = "".join(_tokens(name))
+    if key.isdigit() or (len(key) == 1 and key.isascii()):
+        return {f"/{key}", *(word + key for word in TELLING)}
+    stems = {key.removesuffix(end) for end in ("", "s", "es")} if len(key) > 3 else {key}
+    return {form for stem in stems for form in (stem, stem + "s", stem + "es") if key}
+
+
+def _said(parts: list[list[str]], longest: int) -> set[str]:
+    """All that a path says: up to `longest` tokens in a row as one word, and whole folders behind a stroke."""
+    tokens = [token for part in parts for token in part]
+    runs = {"".join(tokens[i : i + n]) for n in range(1, longest + 1) for i in range(len(tokens))}
+    return runs | {"/" + "".join(part) for part in parts[:-1]}
 
 
 def _by_class(paths: list[str], classes: tuple[str, ...]) -> list[str]:
     """Paths with exactly one class in them."""
-    return [path for path in paths if sum(_names(_words(path), name) for name in classes) == 1]
+    meant: dict[str, set[str]] = {}
+    for name in classes:
+        for sign in _signs(name):
+            meant.setdefault(sign, set()).add(name)
+    longest = 1 + max(len(_tokens(name)) for name in classes)  # AnkleBoot may be written as two words
+    said = ((path, _said(_parts(path), longest) & meant.keys()) for path in paths)
+    return [path for path, signs in said if len({name for sign in signs for name in meant[sign]}) == 1]
 
 
 def _by_first_word(paths: list[str]) -> list[str]:
     """Without any known class: do first words divide the files into a few kinds (cat.1.jpg, dog.7.jpg)?"""
-    first = [next(iter(_words(path)), "") for path in paths]
+    first = [next((token for part in _parts(path) for token in part if not token.isdigit()), "") for path in paths]
     counts = Counter(first)
     few = 2 <= len(counts) <= min(50, len(paths) // 4)
     return paths if few and "" not in counts and min(counts.values()) > 1 else []
