@@ -137,7 +137,7 @@ def trials(row: dict[str, Any], facts: dict[str, Any]) -> str:
 def caution(facts: dict[str, Any]) -> str:
     """What a person should know before reading any number, in a sentence or two; "" where arms had a test split of the
     images that count."""
-    return " ".join(filter(None, [_of_target(facts), _of_folds(facts), _of_one_label(facts["final"])]))
+    return " ".join(filter(None, [_of_target(facts), _of_folds(facts), _of_one_label(facts.get("final") or {})]))
 
 
 def _of_one_label(final: dict[str, Any]) -> str:
