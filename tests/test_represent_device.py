@@ -139,6 +139,19 @@ def test_compiled_is_the_same_within_rounding(monkeypatch, method, bf16, backend
     torch.testing.assert_close(compiled, plain, rtol=2e-2 if bf16 else 1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("choice", "marks"), [("graphs", 3), ("on", 0), ("off", 0)])
+def test_a_step_begins_once_for_all_that_is_compiled_in_it(monkeypatch, choice, marks):
+    """A mark between two calls would free the first view before the loss has read it."""
+    events, views = [], room.Trainer.views
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: events.append("mark"))
+    monkeypatch.setattr(room.Trainer, "views", lambda *given: events.append("views") or views(*given))
+    for name in ("graphs", "on"):
+        monkeypatch.setitem(compiler.OPTIONS, name, {"backend": "eager"})
+    torch._dynamo.reset()
+    assert losses(SMALL.model_copy(update={"compile": choice, "backbone": "cnn"})).isfinite().all()
+    assert events == (["mark", "views"] if marks else ["views"]) * 3
+
+
 def test_the_step_compiles_without_a_break(monkeypatch):
     monkeypatch.setitem(compiler.OPTIONS, "on", {"backend": "eager", "fullgraph": True})
     torch._dynamo.reset()

@@ -17,6 +17,7 @@ from augmint.errors import UsageError
 from augmint.networks.backbones import backbone
 from augmint.represent.methods import build, names
 from augmint.represent.optimise import make
+from augmint.represent.train import batch_of
 from augmint.train import parallel
 
 TRACE, STOPPED = (str(Path(__file__).with_name(name)) for name in ("trace.py", "stopped.py"))
@@ -134,6 +135,15 @@ def test_a_training_stopped_in_two_processes_goes_on_in_one_and_the_other_way_ro
         for name in wanted:
             if "whitening" not in name:
                 torch.testing.assert_close(found[name], wanted[name], rtol=0.01, atol=2e-3, msg=name)
+
+
+def test_a_pool_smaller_than_the_batch_is_cut_to_what_divides(monkeypatch) -> None:
+    assert batch_of(256, 101) == 101 and batch_of(64, 101) == 64
+    monkeypatch.setattr(parallel, "world", lambda: 2)
+    assert batch_of(256, 101) == 100 and batch_of(256, 1) == 2
+    assert batch_of(63, 101) == 63  # the user's own: refused
+    with pytest.raises(UsageError, match="does not divide"):
+        parallel.share(torch.arange(63))
 
 
 def test_one_process_is_left_alone() -> None:

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from augmint.represent.train import Trainer
 from augmint.seeding import Draws
+from augmint.train import compiler
 from augmint.train.loop import Rows
 
 WARM_UP = 5  # steps before anything is timed
@@ -163,6 +164,7 @@ def _views(trainer: Trainer, rows: Rows, steps: int) -> float:
         for number in range(steps):
             chosen = rows.at(number, trainer.plan.batch)
             images = trainer.table.gather(chosen, trainer.plan.device).float() / 255
+            compiler.begin_step(trainer.settings.compile)
             trainer.views(Batch(images), Draws(trainer.plan.seed, "speed", number, chosen), 1.0)
 
     return seconds(trainer.plan.device, run)

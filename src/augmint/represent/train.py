@@ -29,7 +29,7 @@ from augmint.represent.watch import Watch, moments
 from augmint.represent.whitening import Whitening
 from augmint.seeding import Draws
 from augmint.train import Compute, Plan, StageDir, fit, parallel, set_rate
-from augmint.train.compiler import compiler
+from augmint.train.compiler import begin_step, compiler
 from augmint.train.loop import Stateful
 
 STREAM = "represent"
@@ -96,6 +96,7 @@ class Trainer:
     def step(self, rows: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
         """Train on these rows (with several processes: on this one's part of them); every `plan.log_every` steps
         also measure the features. Between two measurements nothing waits for the device."""
+        begin_step(self.settings.compile)
         set_rate(self.optimiser, self.settings.lr * optimise.warm_cosine(progress, self.settings.warm_up))
         mine = parallel.share(rows)
         images = self.table.gather(mine, self.compute.device)
@@ -174,6 +175,12 @@ def _silent(line: str) -> None:
     """Nobody to tell."""
 
 
+def batch_of(wanted: int, images: int) -> int:
+    """Images a step: as wanted, or all there are if they are fewer, less what does not divide over the processes."""
+    each = parallel.world()
+    return wanted if wanted <= images else max(each, images // each * each)
+
+
 def _warn(line: str) -> None:
     """Without a run folder, Python's own way; by one of several processes."""
     if parallel.rank() == 0:
@@ -193,7 +200,7 @@ def prepare(
         replace(augment, change=quick(augment.change)) if isinstance(augment, Numbered) else augment
         for augment in (views_of(settings, smaller(table.shape[1:])), views_of(settings))
     )
-    plan = Plan(settings.images, min(settings.batch, len(table)), seed, STREAM, compute.device)
+    plan = Plan(settings.images, batch_of(settings.batch, len(table)), seed, STREAM, compute.device)
     if compute.device.type != "cpu":
         plan = replace(plan, log_every=LOG_EVERY_GPU)
     if compute.device.type != "cpu" and isinstance(table.images, Tensor):

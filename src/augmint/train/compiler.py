@@ -2,6 +2,7 @@
 
     quick = compiler("auto", device, say=print)      # decides once, tries the compiler on a trifle
     loss = quick(loss)                                # compiled, or `loss` itself
+    begin_step("auto")                                # before each step
 
 off     nothing is compiled
 on      fused kernels: normalisation, activations and losses pass through memory once. A minute at the start
@@ -36,22 +37,14 @@ def compiler(choice: str, device: torch.device, say: Callable[[str], None]) -> C
         say(f"warning: torch.compile does not work here ({fault}); going on without it, represent.compile=off says so")
     if choice == "off" or fault:
         return lambda function: function
-    return _replayed if choice == "graphs" else lambda function: _compiled(function, choice)
+    return lambda function: torch.compile(function, dynamic=False, **OPTIONS[choice])
 
 
-def _compiled(function: Function, choice: str) -> Function:
-    return torch.compile(function, dynamic=False, **OPTIONS[choice])
-
-
-def _replayed(function: Function) -> Function:
-    """Every call begins a step: what the last one left in the graph's memory may be written over."""
-    quick = _compiled(function, "graphs")
-
-    def call(*args: Any) -> Any:
+def begin_step(choice: str) -> None:
+    """Once at the beginning of every step: what the last one left in a graph's memory may be written over now. Not
+    between compiled functions of one step, as the views of an image are there until the loss has read them all."""
+    if choice == "graphs":
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        return quick(*args)
-
-    return call
 
 
 def _fault(device: torch.device, options: dict[str, Any]) -> str | None:
