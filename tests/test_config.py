@@ -15,6 +15,14 @@ def test_presets_are_valid_and_survive_a_file(name: str, tmp_path: Path) -> None
     assert Settings.model_validate(settings.model_dump(mode="json")) == settings
 
 
+def test_another_optimiser_is_given_its_rate_and_its_decay(tmp_path: Path) -> None:
+    own = ["represent.optimiser=sgd", "represent.lr=0.06", "represent.weight_decay=5e-4"]
+    settings = resolve("fast", None, assignments(own)).represent
+    assert (settings.optimiser, settings.lr, settings.weight_decay) == ("sgd", 0.06, 5e-4)
+    usual = resolve().represent
+    assert (usual.optimiser, usual.lr, usual.weight_decay) == ("adamw", 2e-3, 0.05)
+
+
 def test_layers(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("represent: {width: 48, batch: 64}")
     settings = resolve("fast", tmp_path / "c.yaml", assignments(["represent.batch=32"]))
@@ -29,6 +37,11 @@ def test_layers(tmp_path: Path) -> None:
         (lambda: resolve(overrides={"represent": {"widht": 3}}), r"represent\.widht"),
         (lambda: resolve(overrides={"represent": {"width": "wide"}}), r"represent\.width"),
         (lambda: resolve(overrides={"classify": {"minted_share": 0.9}}), "minted_share"),
+        (
+            lambda: resolve(overrides=assignments(["represent.optimiser=lars"])),
+            "represent: optimiser lars needs lr and",
+        ),
+        (lambda: resolve(overrides=assignments(["represent.optimiser=sgd", "represent.lr=0.1"])), "set both"),
         (lambda: assignments(["represent.width"]), "name=value"),
         (lambda: assignments(["a=[1"]), "is not a value"),
         (lambda: resolve(file=Path("/nonexistent.yaml")), "not a readable YAML"),

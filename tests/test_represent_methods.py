@@ -151,9 +151,9 @@ def test_saved_and_restored_it_goes_on_the_same(method):
     with torch.random.fork_rng():
         torch.manual_seed(5)
         other = build(type(method).__name__.lower(), backbone("cnn", SHAPE, 8), RepresentSettings())
-    trained(method, 2, settings=RepresentSettings(optimiser="sgd"))
+    sgd = RepresentSettings(optimiser="sgd", lr=2e-3, weight_decay=0.05)
+    trained(method, 2, settings=sgd)
     other.load_state_dict(method.state_dict())
-    sgd = RepresentSettings(optimiser="sgd")
     assert trained(method, 3, start=2, settings=sgd) == trained(other, 3, start=2, settings=sgd)
 
 

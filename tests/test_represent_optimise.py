@@ -45,7 +45,7 @@ def test_lars_moves_weights_that_are_zero() -> None:
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
 def test_norms_and_biases_are_not_decayed_and_targets_not_trained(name: str) -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2).requires_grad_(False))
-    optimiser = make(module, RepresentSettings(optimiser=name, weight_decay=0.1))
+    optimiser = make(module, RepresentSettings(optimiser=name, lr=2e-3, weight_decay=0.1))
     heavy, light = optimiser.param_groups
     assert [p.shape for p in heavy["params"]] == [(4, 3)] and heavy["weight_decay"] == 0.1
     assert len(light["params"]) == 3 and light["weight_decay"] == 0.0
@@ -66,7 +66,7 @@ def test_saved_and_restored_goes_on_the_same(name: str) -> None:
             torch.autograd.backward(module(x).square().sum())
             optimiser.step()
 
-    settings = RepresentSettings(optimiser=name, lr=0.01)
+    settings = RepresentSettings(optimiser=name, lr=0.01, weight_decay=0.05)
     torch.manual_seed(0)
     whole = nn.Linear(3, 2)
     parts = nn.Linear(3, 2)

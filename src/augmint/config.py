@@ -63,9 +63,9 @@ class RepresentSettings(Strict):
     small: Fraction = 0.0  # share of the training, its first, on views of 0.7 of the side (at least 16): half the work
     batch: Positive = 256
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
-    lr: NonNegative = 2e-3
+    lr: NonNegative = 2e-3  # of AdamW; the others have to be given theirs
     warm_up: Fraction = 0.03  # share of the training in which the learning rate rises
-    weight_decay: NonNegative = 0.05  # of AdamW; SGD wants 1e-4, LARS 1e-6
+    weight_decay: NonNegative = 0.05  # of AdamW; the others have to be given theirs
     projector: str = "article"  # or "standard" (two layers); no difference was seen
     options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.1}
     reconstruction: NonNegative = 0.0  # weight of the reconstruction term; 0: the decoder learns, the encoder does not
@@ -74,6 +74,16 @@ class RepresentSettings(Strict):
     whiten: NonNegative | None = 0.1  # of features: 0 fully, more holds back weak directions, none leaves them raw
     weights: Path | None = None  # an encoder to start from (safetensors)
     compile: Literal["auto", "off", "on", "graphs", "tune"] = "auto"  # see train/compiler.py; auto: on a GPU
+
+    @model_validator(mode="after")
+    def _rate_of_its_optimiser(self) -> "RepresentSettings":
+        """AdamW's rate and decay teach the other optimisers nothing, and nothing would say so."""
+        if self.optimiser != "adamw" and not {"lr", "weight_decay"} <= self.model_fields_set:
+            usual = {"sgd": "0.06 and 5e-4", "lars": "0.3 and 1e-6"}[self.optimiser]
+            raise ValueError(
+                f"optimiser {self.optimiser} needs lr and weight_decay of its own: set both, as {usual} at batch 256"
+            )
+        return self
 
 
 class ContrastSettings(Strict):

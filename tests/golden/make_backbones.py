@@ -1,7 +1,7 @@
 """Golden outputs and names of torchvision's and timm's networks: python tests/golden/make_backbones.py
 
-Needs requirements/peers.txt and timm. Weights come from `fill`, so none are stored. Before, it runs what docs/encoder.md
-shows, block by block as printed, and compares it with augmint's own features; with --docs it does that alone.
+Needs requirements/peers.txt and timm. Weights come from `fill`, so none are stored. Before, it runs what
+docs/encoder.md shows, block by block as printed, and compares it with augmint's own features; with --docs that alone.
 """
 
 import json
