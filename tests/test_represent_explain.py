@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from augmint.errors import InputError
 from augmint.represent import embeddings, map, train_encoder
+from augmint.represent import explain as explaining
 from augmint.represent.embeddings import Shown
 from augmint.represent.explain import Sheet, explain
 from augmint.represent.neighbours import choose, nearest_in
@@ -158,6 +159,15 @@ def test_facts_files_and_sheet(tmp_path):
         distance, rows = near.kneighbors([kept["feature"][place].as_py()])
         np.testing.assert_allclose(cosine, 1 - distance[0, 1:], atol=1e-5)
         assert torch.equal(line[1], pixels[rows[0, 1]])
+
+
+def test_of_many_labels_a_part_of_every_class_says_what_the_encoder_is_worth(monkeypatch):
+    monkeypatch.setattr(explaining, "MOST", 12)
+    what, asked = shown(), []
+    what = Shown(what.table, what.pool, torch.arange(120), what.val)
+    found = explaining.worth(what, lambda rows: asked.append(rows) or unit(len(rows)), seed=0)
+    assert found["labels"] == 12 and found["judged"] == 12 and [len(rows) for rows in asked] == [12, 12]
+    assert all(torch.bincount(what.table.labels[rows]).tolist() == [3, 3, 3, 3] for rows in asked)
 
 
 @pytest.mark.parametrize("labels", [[-1] * 5, [0, 0, -1, -1, -1], [0, 1, -1, -1, -1], [0, 0, 0, 0, 0]])

@@ -26,10 +26,12 @@ from augmint.represent.encoder import Encoder
 from augmint.represent.health import parts
 from augmint.represent.neighbours import choose, nearest_in
 from augmint.represent.probing import probe
+from augmint.represent.watch import stratified
 from augmint.train.checkpoint import atomic_write
 
 SCHEMA = 1
 ENOUGH = 1024  # images to measure spread and rank on
+MOST = 8000  # labels, of either kind, that say what the encoder is worth: their vectors are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ def explain(encoder: Encoder, shown: Shown, hidden: Vectors, folder: Path, seen:
         "images_per_second": seen / max(encoder.seconds, 1e-3),
         "size": encoder.network.features,
         **health(encoder, shown),
-        **worth(shown, hidden),
+        **worth(shown, hidden, seed),
         "map": _map(folder / "map.parquet", shown, places, some, seed),
     }
     atomic_write(folder / "summary.json", json.dumps(facts, indent=1))
@@ -75,10 +77,11 @@ def health(encoder: Encoder, shown: Shown) -> dict[str, Any]:
     return {"spread": worst.spread, "rank": worst.rank, "collapsed": worst.collapsed, **of}
 
 
-def worth(shown: Shown, hidden: Vectors) -> dict[str, Any]:
+def worth(shown: Shown, hidden: Vectors, seed: int) -> dict[str, Any]:
     """'labels', and with two classes among them 'knn', 'linear' (0 … 1, both on plain vectors, which suit few labels),
-    'judged' images, 'judge' (val or labels)."""
-    few, val, known = shown.few, shown.val, shown.table.labels
+    'judged' images, 'judge' (val or labels). Of many labels a part, every class in turn."""
+    known = shown.table.labels
+    few, val = (rows[stratified(known[rows], MOST, seed, "worth")] for rows in (shown.few, shown.val))
     if len(torch.unique(known[few])) < 2:
         return {"labels": len(few)}
     if not len(val):
