@@ -2,11 +2,13 @@
 
     python benchmarks/represent_vs_lightly.py --threads 2 [--rounds 3] [--cells 3x32x32/resnet8/defaults …] [--fresh]
 
-Each cell is an image size, a network and a mode. "defaults": augmint as `--preset fast` trains (bf16 where the
-processor has it, AdamW, nine tenths of the training on views of 0.7 of the side: the rate over the whole training),
-lightly as in its SimCLR example (SimCLRTransform as it comes, DataLoader, NTXentLoss, SGD, float32). "equal": both
-float32, SGD, channels_last, the same policy and temperature, all views at full size. Both train the same kind of
-network, augmint's backbone with a two-layer head; the decoder, which lightly has not, is off. "bare" is augmint's step
+Each cell is an image size, a network and a mode. Both sides train the same network: augmint's backbone at the width
+named in NETWORKS, its last stage averaged over the whole map, and a two-layer head. That is the fair comparison; it is
+not what augmint trains unasked (width 64, three stages on a grid of 2, the article's head, a decoder beside it).
+"defaults" is about the loops: augmint's as `--preset fast` has it (bf16 where the processor has it, AdamW, nine tenths
+of the training on views of 0.7 of the side: the rate over the whole training), lightly's as in its SimCLR example
+(SimCLRTransform as it comes, DataLoader, NTXentLoss, SGD, float32). "equal": both float32, SGD, channels_last, the same
+policy and temperature, all views at full size. "bare" is augmint's step
 on views that are already there: what augmentation and gathering leave of the network's own speed is `share`.
 
 Wall time, because lightly's DataLoader works in processes of its own (--workers, as many as threads): in every round
@@ -108,7 +110,7 @@ def table_of(shape: tuple[int, int, int], count: int) -> ImageTable:
 
 
 def augmint_trainer(cell: Cell, table: ImageTable, batch: int) -> Trainer:
-    """What `augmint represent` trains with these settings."""
+    """`augmint represent`'s own step on the network that both sides train."""
     name, width, stem, _ = NETWORKS[cell.network]
     common = {"backbone": name, "width": width, "stem": stem, "batch": batch, "images": 1_000_000}
     common |= {"views": "simclr", "view_options": {"simclr": {"flip": True, "area": 0.2}}, "latent": 0}
