@@ -12,10 +12,12 @@ from augmint.data.table import Batch
 from augmint.errors import UsageError
 from augmint.measure.collapse import effective_rank, feature_std
 from augmint.networks.backbones import backbone
+from augmint.represent.encoder import FeatureDecoder, Form
 from augmint.represent.methods import build, names
 from augmint.represent.methods.simsiam import Options, SimSiam
 from augmint.represent.optimise import make
 from augmint.represent.target import Target
+from augmint.represent.train import Joint
 from augmint.seeding import Draws
 
 SHAPE = (1, 8, 8)
@@ -175,6 +177,62 @@ def test_nnclr_is_drawn_to_the_nearest_of_recent_images():
     assert float(out["loss"].detach()) == pytest.approx(total, rel=1e-4)
     method.after_step(0.5)
     torch.testing.assert_close(method.queue, torch.cat([unit[:6], before[:14]]))
+
+
+def by_hand(name, method, views):
+    """The losses of methods that predict the other view, from their own outputs, row by row in double."""
+    both, unit = torch.cat(views), lambda x: x / x.norm()
+    features = method.network(both)
+    if name == "dino":
+        online, slow, centre = method.head(features), method.target(both), method.centre.double()
+    else:
+        projected = method.projector(features)
+        online, slow = method.predictor(projected), projected if name == "simsiam" else method.target(both)
+    online, slow, count, total = online.detach().double(), slow.detach().double(), len(views[0]), 0.0
+    for i in range(2 * count):
+        j = (i + count) % (2 * count)  # the other view of the same image
+        if name in ("byol", "simsiam"):
+            cosine = float(unit(online[i]) @ unit(slow[j]))
+            total += (2 - 2 * cosine) / count if name == "byol" else (1 - cosine) / (2 * count)
+        elif name == "mocov3":
+            keys = slow[count:] if i < count else slow[:count]
+            similar = torch.stack([unit(online[i]) @ unit(key) for key in keys]) / 0.2
+            total += 2 * 0.2 * float(similar.exp().sum().log() - similar[i % count]) / count
+        else:
+            wanted = ((slow[j] - centre) / 0.04).softmax(0)
+            scores = online[i] / 0.1
+            total -= float((wanted * (scores - scores.exp().sum().log())).sum()) / (2 * count)
+    return total
+
+
+@pytest.mark.parametrize("name", ["byol", "simsiam", "mocov3", "dino"])
+def test_what_predicts_the_other_view_has_the_loss_of_its_own_outputs(name):
+    torch.manual_seed(0)
+    method = build(name, backbone("cnn", SHAPE, 8), RepresentSettings())
+    if name == "dino":
+        method.centre.normal_(std=0.1)
+    views = method.views(VIEWS, *batch_and_draws())
+    with torch.no_grad():  # the target stands elsewhere than its source, as in training
+        for p in method.network.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    assert float(method.loss(*views)["loss"].detach()) == pytest.approx(by_hand(name, method, views), rel=1e-4)
+
+
+def test_every_method_learns_from_the_reconstruction_too(method):
+    torch.manual_seed(0)
+    form = Form("cnn", SHAPE, 8, "auto", 8, 8)
+    joint = Joint(method, FeatureDecoder(form, method.network.features), 5.0)
+    views = method.views(VIEWS, *batch_and_draws())
+    out = joint.loss(*views)
+    alone = method.loss(*views)["loss"]
+    torch.testing.assert_close(out["loss"], alone + 5 * out["reconstruction"])
+    (shared,) = torch.autograd.grad(out["reconstruction"], [next(method.network.parameters())], retain_graph=True)
+    assert float(shared.abs().sum()) > 0
+    optimiser = make(joint, RepresentSettings())
+    out["loss"].backward()
+    optimiser.step()
+    method.after_step(0.5)
+    assert all(bool(p.isfinite().all()) for p in joint.parameters())
 
 
 def rank_of_simsiam(seed, stopped):
