@@ -5,7 +5,7 @@
     export(encoder, Path("encoder.pt2"))                             # for plain torch, whatever the backbone
     load(Path("encoder.safetensors"), compute)                       # an Encoder again
 
-docs/encoder.md shows how either is loaded in three lines.
+docs/encoder.md shows how either is loaded.
 """
 
 import copy
