@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from augmint.data.readers.manifest import columns
-from augmint.data.source import encode_labels
+from augmint.data.source import encode_labels, label_name
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.train.progress import QUIET, ProgressOut
@@ -70,6 +70,6 @@ def _filled(file: Path, content: str) -> list[tuple[int, str, str]]:
             f"{file}: labels need the columns label and source or file_name (found: {', '.join(found) or 'nothing'})"
         )
     names = [source or name for source, name in zip(found.get("source", names), names or found["source"], strict=True)]
-    texts = [str(label).strip() if label is not None else "" for label in found["label"]]
-    pairs = enumerate(zip(names, texts, strict=True), 2)
-    return [(number, str(name or "").strip(), label) for number, (name, label) in pairs if label not in ("", "-1")]
+    labels = [label_name(label, str(file)) for label in found["label"]]
+    rows = enumerate(zip(names, labels, strict=True), 2)
+    return [(number, str(name or "").strip(), label) for number, (name, label) in rows if label is not None]

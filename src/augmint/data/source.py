@@ -131,7 +131,8 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(p), "") if p.isdigit() and p.isascii() else (1, 0, p.casefold()) for p in parts] + [(2, 0, name)]
 
 
-def _label_name(value: Any, where: str) -> str | None:
+def label_name(value: Any, where: str) -> str | None:
+    """The name of a class as text; None = unlabelled. InputError for a number that is no label."""
     if value is None or value != value:  # None, NaN
         return None
     if isinstance(value, bytes):
@@ -154,7 +155,7 @@ def encode_labels(
     """
     plain = values.tolist() if isinstance(values, np.ndarray) else list(values)
     try:
-        lookup = {value: _label_name(value, where) for value in set(plain)}
+        lookup = {value: label_name(value, where) for value in set(plain)}
     except TypeError as error:  # a list of labels, a date, …
         raise InputError(f"{where}: labels have to be one name or whole number per image ({error})") from error
     if classes is None:
