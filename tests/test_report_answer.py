@@ -40,7 +40,7 @@ def test_helped_and_hurt(gain: float, spread: float, word: str, best: str) -> No
     assert found["gain"]["mean"] == pytest.approx(np.mean([a - b for a, b in pairs]))
     assert found["gain"]["low"] > 0 and "chance" not in found["sentence"]
     assert (
-        "over the best traditional policy, weak augmentation (chosen by these numbers: no declared contrast)"
+        "best traditional policy, weak augmentation (the arm was chosen by these numbers: no declared contrast)"
         in found["sentence"]
     )
 

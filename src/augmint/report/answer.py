@@ -79,7 +79,7 @@ def _gained(best: str, gain: Facts | None) -> str:
     rival = "the best traditional policy" + ("" if "/" in gain["rival"] else f", {label(gain['rival'])}")
     size = f"{points(gain['mean'])} points [{points(gain['low'], False)}, {points(gain['high'], False)}]"
     doubt = {"undecided": "; that may be chance", "equivalent": "; too little to matter"}.get(gain["verdict"], "")
-    after = "" if gain["declared"] else " (chosen by these numbers: no declared contrast)"
+    after = "" if gain["declared"] else " (the arm was chosen by these numbers: no declared contrast)"
     return f", {size} over {rival}{doubt}{after}"
 
 
