@@ -18,7 +18,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from augmint.config import Settings, merge, resolve
+from augmint.config import Settings, merge, mint_more, resolve
 from augmint.data import decode
 from augmint.errors import InputError, UsageError
 from augmint.judge.arms import Head
@@ -170,20 +170,25 @@ def mint(
     seed: int = 0,
     form: str = "folders",
     to: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: ProgressOut = QUIET,
 ) -> dict[str, Any]:
     """Mint `count` images (of each class, if `per_class`) from an existing run; stopped, the same call goes on.
 
     form   "folders" (class folders of PNG files), "parquet" (Hugging Face's datasets) or "webdataset"
-    to     where `minted/` and `minted-rejected/` are written; default RUN/minted-COUNT-seedSEED
+    to     where `minted/` and `minted-rejected/` are written; default RUN/minted-COUNT-seedSEED; no run itself
+    settings  of minting, where they are to be other than the run's, e.g. {"mint": {"per_parent": 20}}; caps that are
+           not among them are raised as far as `count` needs
 
-    Returns drawn, kept, kept by class, and the folder. UsageError for an unknown format.
+    Returns drawn, kept, kept by class, the caps with the most that they allow, and the folder. UsageError for an
+    unknown format, a setting that has no say, or a run as `to`.
     """
     if form not in FORMATS:
         raise UsageError(f"--format {form}: there is no such format; choose one of {', '.join(FORMATS)}")
-    settings = stored_settings(folder)
-    with RunDir.open(folder, settings.model_dump(mode="json"), progress=progress) as run_dir:
-        return Pipeline(run_dir, settings).mint_more(Wish(count, per_class, seed), form, to)
+    stored = stored_settings(folder)
+    mint_more(stored, settings or {})  # before anything is loaded
+    with RunDir.open(folder, stored.model_dump(mode="json"), progress=progress) as run_dir:
+        return Pipeline(run_dir, stored).mint_more(Wish(count, per_class, seed), form, to, settings)
 
 
 def pick(

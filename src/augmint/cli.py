@@ -186,19 +186,32 @@ def mint(
         )
         return
     if not RunDir.is_run(Path(source)) or any(
-        (out, labels, target, labels_per_class, preset, config, set_, device, overwrite)
+        (out, labels, target, labels_per_class, preset, config, device, overwrite)
     ):
-        raise UsageError("--count mints from an existing run and takes --per-class, --seed, --format and --to alone")
-    facts = api.mint(Path(source), count, per_class=each, seed=seed or 0, form=form, to=to, progress=ProgressOut(quiet))
+        raise UsageError(
+            "--count mints from an existing run and takes --per-class, --seed, --format, --to and --set alone"
+        )
+    facts = api.mint(
+        Path(source),
+        count,
+        per_class=each,
+        seed=seed or 0,
+        form=form,
+        to=to,
+        settings=assignments(set_ or []),
+        progress=ProgressOut(quiet),
+    )
     if as_json:
         output.print_json(facts)
         return
     output.console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}", markup=False)
     wanted = count * len(facts["classes"]) if each else count
     if facts["kept"] < wanted:
+        why = ", ".join(f"{name} {number:,}" for name, number in facts["rejected"].items())
         output.console.print(
-            f"{wanted:,} were asked for; more parents (mint.parents_per_class) or children of each "
-            "(mint.per_parent) allow more",
+            f"{wanted:,} were asked for, {facts['limit']:,} allowed by the caps; --set mint.per_parent (now "
+            f"{facts['per_parent']}), mint.parents_per_class (now {facts['parents_per_class']}) or mint.agreement (now "
+            f"{facts['agreement']:g}) let more through. Rejected: {why}",
             markup=False,
         )
 

@@ -408,6 +408,25 @@ def resolve(preset: str = "fast", file: Path | None = None, overrides: Mapping[s
     given = _read(file) if file else {}, overrides or {}
     for layer in (across() if any(layer.get("target") for layer in given) else {}, *given):
         tree = merge(tree, layer)
+    return _checked(tree)
+
+
+MINT_MORE = ("agreement", "copy_quantile", "parents_per_class", "per_parent", "post", "realness")
+
+
+def mint_more(settings: Settings, over: Mapping[str, Any]) -> MintSettings:
+    """Those of a run, changed for one minting by the tree `over`. UsageError for what has no say in it."""
+    own = over.get("mint")
+    for name in (*over, *own) if isinstance(own, Mapping) else over:
+        if name not in ("mint", *MINT_MORE):
+            raise UsageError(
+                f"--set …{name}: with --count choose from {', '.join(f'mint.{known}' for known in MINT_MORE)}; "
+                "all else is fixed by the run"
+            )
+    return _checked(merge(settings.model_dump(), over)).mint
+
+
+def _checked(tree: Tree) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:

@@ -4,64 +4,30 @@ with RunDir.open(folder, settings.model_dump(mode="json")) as run:
     Pipeline(run, settings).run()
 """
 
-import io
 import json
-import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from augmint import mint
-from augmint.classify import Candidates
-from augmint.config import RepresentSettings
 from augmint.data import leaks
-from augmint.errors import UsageError
-from augmint.judge import arms, protocol, robust, trials, value
-from augmint.judge.generators import measure_generator, mint_wish
+from augmint.judge import arms, protocol, robust, trials
 from augmint.judge.protocol import Split
-from augmint.judge.situation import Material, Situation
-from augmint.mint import Wish
+from augmint.minting import Minting
 from augmint.report import write as write_report
-from augmint.represent import Encoder, train_encoder
-from augmint.seeding import Draws, key
-from augmint.stages import Stages
-from augmint.train import StageDir, checkpoint
+from augmint.represent import Encoder
+from augmint.seeding import Draws
+from augmint.train import checkpoint
 
 
-class Pipeline(Stages):
+class Pipeline(Minting):
     """One run: settings and folder in, verdict out."""
 
     # --- trials -----------------------------------------------------------------------------------
-
-    @cached_property
-    def _trial_identity(self) -> dict[str, Any]:
-        settings = {name: getattr(self.settings, name).model_dump(mode="json") for name in ("mint", "classify")}
-        return {**self._generator_identity, **settings}
-
-    @cached_property
-    def material(self) -> Material:
-        return Material(
-            self.table,
-            self.parts.pool,
-            self.pool_table,
-            self.hidden,
-            self.features,
-            Candidates(*self.near, bridge=None if self.across is None else self.across.bridged),
-            self.parts.val,
-            self.settings,
-            self.compute,
-            self.image_generator,
-            self.thresholds,
-            self.feature_generator,
-            self.feature_thresholds,
-            self.encoder,
-        )
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
@@ -142,18 +108,13 @@ class Pipeline(Stages):
     # --- the classifier and the minted images that stay -------------------------------------------
 
     @cached_property
-    def final_situation(self) -> Situation:
-        split = protocol.final(self.table, self.parts, self.settings)  # first: without labels nothing is trained
-        return Situation(self.material, split)
-
-    @cached_property
     def final_arm(self) -> str:
         return trials.best_arm(self.selected) if self.selected else arms.usual(self.arms)
 
     def classify(self) -> dict[str, Any]:
         """Choose the arm by cross-validation, refit it on all labels, store it for `predict`."""
         arm = self.final_arm
-        split = self.final_situation.split
+        split = self.final_split
         stage = self.bench.stage(split, arm)
         if not stage.done:
             start = time.monotonic()
@@ -175,84 +136,6 @@ class Pipeline(Stages):
         }
         checkpoint.atomic_write(folder / "final.json", json.dumps(facts, indent=1))
         return facts
-
-    def mint(self) -> dict[str, Any]:
-        """Mint from all given labels and their surest unlabelled neighbours; write minted/ and value.json."""
-        labels = self.table.identity(self.final_situation.split.train)
-        identity = {**self._trial_identity, "classes": list(self.table.classes), "labels": labels}
-        stage = self.run_dir.stage("mint", identity, self.settings.seed)
-        if not stage.done or not (self.run_dir.folder / "minted" / "metadata.parquet").exists():
-            start = time.monotonic()
-            minted = self.final_situation.minted
-            mint.export(minted, self.pool_table, self.run_dir.folder, generator=self.image_generator)
-            if self.feature_generator is not None:
-                decode = self.encoder.decode if self.encoder.decoder is not None else None
-                made = self.final_situation.minted_features
-                mint.export_features(*made, self.table.classes, self.run_dir.folder, decode)
-            if self.across is None:  # with a target, no labelled image looks like the minted ones
-                value.write(self.final_situation, self.parts.val, self.run_dir.folder)
-            stage.finish(time.monotonic() - start, drawn=len(minted.table), kept=int(minted.kept.sum()))
-        return {name: value for name, value in stage.facts().items() if name in ("drawn", "kept")}
-
-    def mint_more(self, wish: Wish, form: str, to: Path | None = None) -> dict[str, Any]:
-        """Mint as many as are wished for into a folder of their own, default RUN/minted-COUNT-seedSEED."""
-        each = "-per-class" if wish.per_class else ""
-        folder = to or self.run_dir.folder / f"minted-{wish.count}{each}-seed{wish.seed}"
-        situation = self.final_situation
-        labels = self.table.identity(situation.split.train)
-        identity = {**self._trial_identity, "classes": list(self.table.classes), "labels": labels, **asdict(wish)}
-        stage, start = self.run_dir.stage("mint-more", identity, wish.seed), time.monotonic()
-        where = {"folder": str(folder / "minted"), "format": form}
-        done = stage.facts() if stage.done else {}
-        if {name: done.get(name) for name in where} != where or not (folder / "minted" / "metadata.parquet").exists():
-            minted = mint_wish(situation, wish, stage.folder / "pieces", self.run_dir.progress)
-            mint.export(minted, self.pool_table, folder, form)
-            counts = {name: of.get("kept", 0) for name, of in minted.counts().items()}
-            found = {"drawn": len(minted.table), "kept": int(minted.kept.sum()), "classes": counts, **where}
-            stage.finish(time.monotonic() - start, **found)
-            shutil.rmtree(stage.folder / "pieces")
-        return {name: stage.facts()[name] for name in ("drawn", "kept", "classes", *where)}
-
-    # --- what the image generator is worth --------------------------------------------------------
-
-    @cached_property
-    def measuring_encoder(self) -> Encoder:
-        """An encoder that shares nothing with generator and discriminators: other network, weights and row order."""
-        m, seed = self.settings.measure, key(self.settings.seed, "measure") % 2**31
-        update = {"method": "simclr", "options": {}, "weights": None, "latent": 0, **m.model_dump()}
-        settings = RepresentSettings.model_validate({**self._represent.model_dump(), **update})
-        identity = {**self._encoder_identity, "measure": settings.model_dump(mode="json")}
-
-        def make(stage: StageDir) -> Encoder:
-            return train_encoder(self.pool_table, settings, self.compute, seed, stage)
-
-        stage = self._stage("measure-encoder", identity)
-        return stage.keep(make, partial(Encoder.load, compute=self.compute))
-
-    def measure(self) -> dict[str, Any]:
-        """Measure the image generator beside real images; write measures/."""
-        if self.image_generator is None:
-            raise UsageError("there is no image generator to measure; set generate.image.enabled=true")
-        if self.across is not None:
-            raise UsageError(
-                "`augmint measure` compares children with images like their parents; with a target, whose "
-                "look they take, it cannot"
-            )
-        situation, stage_of = self.final_situation, self._trial_identity
-        labels = self.table.identity(situation.split.train)
-        identity = {**stage_of, "classes": list(self.table.classes), "labels": labels}
-        identity["measure"] = self.settings.measure.model_dump(mode="json")
-        stage = self.run_dir.stage("measure", identity, self.settings.seed)
-        path = self.run_dir.folder / "measures" / "measures.json"
-        if not stage.done or not path.exists():
-            start = time.monotonic()
-            found = measure_generator(situation, self.parts.val, self.measuring_encoder)
-            buffer = io.BytesIO()
-            found.sheet().save(buffer, "PNG")
-            checkpoint.atomic_write(path.with_name("nearest.png"), buffer.getvalue())
-            checkpoint.atomic_write(path, json.dumps({"schema": 1, **found.to_dict()}, indent=1))
-            stage.finish(time.monotonic() - start)
-        return checkpoint.read_json(path, "encoder", "images", "measures", "table")
 
     # --- everything -------------------------------------------------------------------------------
 
@@ -282,7 +165,7 @@ class Pipeline(Stages):
         rows += self.bench.score(self.curve_splits, self.arms, self.hidden_of)
         rows += self.selected if self.select_splits else []  # folds are both: they compare the arms and choose one
         if len(self.parts.test):
-            rows += self.bench.score([self.final_situation.split], (self.final_arm,), self.hidden_of)
+            rows += self.bench.score([self.final_split], (self.final_arm,), self.hidden_of)
         trials.write(self.run_dir.folder, rows)
         robust.score(self.bench, self.splits, self.arms, self.encoder.hidden)
         copied = leaks.minted_copies(self.table, self.run_dir.folder / "minted")

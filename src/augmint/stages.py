@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from augmint.classify.agreement import CANDIDATES
-from augmint.config import RepresentSettings, Settings
+from augmint.config import MintSettings, RepresentSettings, Settings
 from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
 from augmint.data.siblings import Siblings, siblings
@@ -203,11 +203,25 @@ class Stages:
     @cached_property
     def thresholds(self) -> Thresholds | None:
         """What real images score on the judges of minted ones."""
-        if self.image_generator is None:
-            return None
+        return None if self.image_generator is None else self.thresholds_under(self.settings.mint)
+
+    def thresholds_under(self, settings: MintSettings) -> Thresholds:
+        """The same under other settings of minting; measured once for each, and stored."""
+        chosen = {"realness": settings.realness, "copy_quantile": settings.copy_quantile}
+        image = self.settings.generate.image.model_dump(mode="json")
+        stage = self._stage("thresholds", {**self._encoder_identity, "image": image, **chosen})
+        if not stage.done:
+            start = time.monotonic()
+            found = self._measure_thresholds(settings)
+            stage.finish(time.monotonic() - start, **found.to_dict())
+        facts = stage.facts()
+        return Thresholds(**{name: facts[name] for name in Thresholds.__dataclass_fields__})
+
+    def _measure_thresholds(self, settings: MintSettings) -> Thresholds:
+        assert self.image_generator is not None
         data, seed = (self.pool_table, self.features), self.seed
         pairs = None if self.across is None else chosen_pairs(self.across.sources, self.across.near, seed)
-        return thresholds_from(self.image_generator, *data, self.settings.mint, seed, pairs)
+        return thresholds_from(self.image_generator, *data, settings, seed, pairs)
 
     @cached_property
     def feature_thresholds(self) -> FeatureThresholds | None:

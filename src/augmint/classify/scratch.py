@@ -10,6 +10,7 @@ augmentation and the extra samples differ.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,12 @@ class ScratchClassifier:
             with self.compute.autocast():
                 x = chunk.to(self.compute.device).float().div_(255).contiguous(memory_format=torch.channels_last)
                 parts.append(self.network(x).float().cpu())
-        return torch.cat(parts) if parts else torch.zeros(0, int(str(self.facts["classes"])))
+        return torch.cat(parts) if parts else torch.zeros(0, self.classes)
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return int(str(self.facts["classes"]))
 
     def save(self, path: Path) -> None:
         """One safetensors file."""
@@ -61,7 +67,11 @@ class ScratchClassifier:
     @staticmethod
     def load(path: Path, compute: Compute) -> "ScratchClassifier":
         """What `save` wrote."""
-        state = checkpoint.load(path)
+        return ScratchClassifier.of(checkpoint.load(path), compute)
+
+    @staticmethod
+    def of(state: dict[str, Any], compute: Compute) -> "ScratchClassifier":
+        """From the "facts" and "weights" that `save` stores."""
         network = build(**state["facts"])
         network.load_state_dict(state["weights"])
         return ScratchClassifier(compute.place(network), state["facts"], compute)

@@ -17,7 +17,6 @@ from torch import Tensor
 from augmint.augment import policy
 from augmint.classify import fit_scratch
 from augmint.data.table import ImageTable
-from augmint.errors import UsageError
 from augmint.judge.situation import Situation
 from augmint.judge.workers import over_cores
 from augmint.mint import Minted, Wish, Work, mint_many
@@ -25,7 +24,6 @@ from augmint.mint.assess import LEAST, MOST, Assessment, Examiner, Real, Sample,
 from augmint.mint.many import PIECE
 from augmint.represent import Encoder
 from augmint.seeding import permutation
-from augmint.train.compute import cores
 from augmint.train.progress import ProgressOut
 
 
@@ -45,18 +43,8 @@ def measure_generator(situation: Situation, val: Tensor, encoder: Encoder) -> As
     return assess(samples, real, _examiner(situation, encoder), situation.split.seed)
 
 
-def mint_wish(situation: Situation, wish: Wish, folder: Path, progress: ProgressOut) -> Minted:
-    """As many images as are wished for, over all cores; pieces are kept in `folder` and used again."""
-    m, (parents, labels) = situation.material, situation.parents
-    if m.image_generator is None or m.thresholds is None:
-        raise UsageError("minted images need the image generator; set generate.image.enabled=true")
-
-    def classifier(images: Tensor) -> Tensor:
-        return situation.judge.logits(images).softmax(1)
-
-    assert situation.judge is not None  # trained here, once, not by every worker
-    work = Work(m.image_generator, m.pool_table, parents, labels, classifier, m.settings.mint, m.thresholds)
-    workers = cores() if m.compute.device.type == "cpu" else 1
+def mint_wish(work: Work, wish: Wish, folder: Path, workers: int, progress: ProgressOut) -> Minted:
+    """As many images as are wished for, by so many processes; pieces are kept in `folder` and used again."""
 
     def over(make: Callable[[int], None], pieces: Sequence[int]) -> None:
         with progress.task("minting", len(pieces) * PIECE) as task:

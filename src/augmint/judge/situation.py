@@ -77,6 +77,11 @@ class Material:
         """Standard deviation of the pool's hidden vectors [D]."""
         return self.hidden.std(0).clamp_min(1e-6)
 
+    @property
+    def minting(self) -> Tensor:
+        """bool [classes]: those of which images are minted, all but those of `mint.drop`."""
+        return torch.tensor([name not in self.settings.mint.drop for name in self.table.classes])
+
     @cached_property
     def squares(self) -> Squares:
         """Least squares on the pool's hidden vectors, for any decisions about its rows."""
@@ -156,13 +161,22 @@ class Situation:
     @shared
     def pseudo(self) -> tuple[Tensor, Tensor]:
         """The surest unlabelled rows of each class, of the source, with propagated labels; held-out rows stay out."""
-        return self._surest(self.unlabelled & ~self.material.pool_table.of_target)
+        return self._surest(self._source)
 
     @shared
     def pseudo_learnt(self) -> tuple[Tensor, Tensor]:
         """The same to learn from: with a target its images, as these look as those that the classifier has to tell."""
         target = self.material.pool_table.of_target
         return self._surest(self.unlabelled & target) if target.any() else self.pseudo
+
+    @property
+    def possible_parents(self) -> tuple[Tensor, Tensor]:
+        """All unlabelled rows of the source with propagated labels, of each class the surest first."""
+        return surest(self._propagated, self._source, len(self.material.pool))
+
+    @property
+    def _source(self) -> Tensor:
+        return self.unlabelled & ~self.material.pool_table.of_target
 
     def _surest(self, allowed: Tensor) -> tuple[Tensor, Tensor]:
         return surest(self._propagated, allowed, self.material.settings.mint.parents_per_class)
@@ -187,8 +201,7 @@ class Situation:
         minted."""
         rows, labels = self.pseudo
         rows, labels = torch.cat([self.rows, rows]), torch.cat([self.labels, labels])
-        drop = [i for i, name in enumerate(self.material.table.classes) if name in self.material.settings.mint.drop]
-        keep = ~torch.isin(labels, torch.tensor(drop, dtype=torch.int64))
+        keep = self.material.minting[labels]
         return rows[keep], labels[keep]
 
     @property

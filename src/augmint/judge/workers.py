@@ -19,6 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from augmint.errors import InputError
+from augmint.train.compute import one_thread
 
 _work: Callable[[Any], None] | None = None  # inherited by the forked workers, which cannot be sent closures
 PDEATHSIG = 1  # Linux: prctl option
@@ -38,15 +39,10 @@ def _call(item: Any) -> None:
 
 
 def _alone(work: Callable[[Any], None], items: Sequence[Any], tell: Callable[[], None]) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            for item in items:
-                work(item)
-                tell()
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread():
+        for item in items:
+            work(item)
+            tell()
 
 
 def over_cores(work: Callable[[Any], None], items: Sequence[Any], workers: int, tell: Callable[[], None]) -> None:

@@ -8,15 +8,23 @@ draw.py makes candidates, filters.py rejects, folder.py writes what is left and 
 assess.py measures what the generator is worth.
 """
 
-from augmint.mint.features import FeatureThresholds, as_images, export_features, feature_thresholds, mint_features
+from augmint.mint.caps import Stock, Wish, told, widened
+from augmint.mint.features import (
+    FeatureThresholds,
+    as_images,
+    export_features,
+    feature_thresholds,
+    mint_features,
+)
 from augmint.mint.folder import export
 from augmint.mint.images import Minted, mint_images
-from augmint.mint.many import Wish, Work, mint_many
+from augmint.mint.many import Work, mint_many
 from augmint.mint.thresholds import Thresholds, thresholds_from
 
 __all__ = [
     "FeatureThresholds",
     "Minted",
+    "Stock",
     "Thresholds",
     "Wish",
     "Work",
@@ -28,4 +36,6 @@ __all__ = [
     "mint_images",
     "mint_many",
     "thresholds_from",
+    "told",
+    "widened",
 ]

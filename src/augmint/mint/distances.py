@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from augmint.data.table import ImageTable
 from augmint.measure.knn import nearest
+from augmint.train.compute import one_thread
 
 NUMBERS, DIRECTIONS = 256, 64  # that a reduced image has at most, and as one of a pool
 CANDIDATES = 16
@@ -56,7 +57,12 @@ class ReducedPool:
 
     @staticmethod
     def of(pool: ImageTable) -> "ReducedPool":
-        """All images of a table, read part by part."""
+        """All images of a table, read part by part. On one thread: how many there are shows in the last bits."""
+        with one_thread():
+            return ReducedPool._of(pool)
+
+    @staticmethod
+    def _of(pool: ImageTable) -> "ReducedPool":
         means = torch.cat([reduced(pool.gather(rows, "cpu")) for rows in _parts(len(pool), pool.shape)])
         centred = means - means.mean(0)
         axes = torch.linalg.eigh((centred.T @ centred).double()).eigenvectors[:, -DIRECTIONS:].float().contiguous()

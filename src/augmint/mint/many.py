@@ -20,6 +20,7 @@ from torch import Tensor
 from augmint.config import MintSettings
 from augmint.data.table import ImageTable
 from augmint.errors import UsageError
+from augmint.mint.caps import Wish
 from augmint.mint.distances import ReducedPool
 from augmint.mint.draw import BATCH, STREAM, Generator, children_of, full_batches, post_process
 from augmint.mint.images import Classifier, Minted, check_parents, reasons, score, table_of
@@ -31,15 +32,6 @@ PIECE = 2048  # candidates
 MOST_DRAWN = 30  # candidates for each image asked for, then it is given up
 
 Over = Callable[[Callable[[int], None], Sequence[int]], None]  # calls work on every item, in this process or in others
-
-
-@dataclass(frozen=True)
-class Wish:
-    """`count` images, of each class if `per_class`, else in all, spread evenly over the classes."""
-
-    count: int
-    per_class: bool
-    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +58,7 @@ class _Mint:
         self.small = ReducedPool.of(work.pool)
         self.finish = None if work.settings.post == "none" else post_process(work.settings.post)
         classes = len(set(work.labels.tolist()))
-        self.of_each = wish.count if wish.per_class else math.ceil(wish.count / classes)
-        self.target = self.of_each * classes if wish.per_class else wish.count
+        self.of_each, self.target = wish.of_each(classes), wish.target(classes)
         self.settings = work.settings.model_copy(update={"per_class": self.of_each})
 
     def path(self, piece: int) -> Path:
