@@ -140,6 +140,13 @@ def test_other_settings_are_refused(run: Path, tree: dict[str, object], message:
         api.mint(run, 5, settings=tree)
 
 
+def test_a_run_is_no_place_to_mint_to(run: Path) -> None:
+    before = (run / "minted" / "metadata.parquet").read_bytes()
+    with pytest.raises(UsageError, match="that is a run"):
+        api.mint(run, 5, to=run)
+    assert (run / "minted" / "metadata.parquet").read_bytes() == before
+
+
 # --- caps --------------------------------------------------------------------------------------------
 
 DEMO = Stock(torch.full((10,), 10), torch.full((10,), 119))

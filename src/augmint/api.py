@@ -185,6 +185,8 @@ def mint(
     """
     if form not in FORMATS:
         raise UsageError(f"--format {form}: there is no such format; choose one of {', '.join(FORMATS)}")
+    if to is not None and RunDir.is_run(to):
+        raise UsageError(f"--to {to}: that is a run with minted images of its own; choose a folder beside it")
     stored = stored_settings(folder)
     mint_more(stored, settings or {})  # before anything is loaded
     with RunDir.open(folder, stored.model_dump(mode="json"), progress=progress) as run_dir:
