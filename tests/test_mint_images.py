@@ -165,6 +165,11 @@ def test_unfitting_parents_are_refused(rows: list[int], labels: list[int], said:
         mint_images(Fake(), POOL, torch.tensor(rows), torch.tensor(labels), sure, LOOSE, 0, measured(POOL))
 
 
+def anything(features: Tensor) -> Tensor:
+    """A head that agrees with every label."""
+    return torch.ones(len(features), 20)
+
+
 class FakeFeatures:
     def __init__(self, level: float) -> None:
         self.level = level
@@ -181,7 +186,8 @@ def test_features_are_kept_between_copies_and_nowhere() -> None:
     rows, labels = torch.arange(10), torch.arange(10) % 3
     kept = {}
     for level in (0.0, 0.3, 20.0):
-        made, inherited = mint_features(FakeFeatures(level), features, rows, labels, MintSettings(), 0)
+        found = mint_features(FakeFeatures(level), features, rows, labels, MintSettings(), 0, anything)
+        made, inherited = found.accepted()
         assert made.shape == (len(inherited), 6)
         kept[level] = len(made)
     assert kept[0.0] == kept[20.0] == 0
@@ -193,13 +199,19 @@ def test_features_inherit_labels_and_do_not_depend_on_their_company() -> None:
     generator, settings = FakeFeatures(0.4), MintSettings()
     thresholds = feature_thresholds(generator, features, settings, 0)
     rows = torch.arange(20)
-    made, labels = mint_features(generator, features, rows, rows, settings, 5, thresholds)
-    parts = [mint_features(generator, features, part, part, settings, 5, thresholds) for part in (rows[:7], rows[7:])]
+
+    def mint_of(part: Tensor) -> tuple[Tensor, Tensor]:
+        found = mint_features(generator, features, part, part, settings, 5, anything, thresholds)
+        scores = [found.scores[name] for name in ("realness", "real_distance")]  # the kept are no near-duplicates
+        return torch.cat([found.features, torch.stack(scores, 1)], 1), found.labels
+
+    made, labels = mint_of(rows)
+    parts = [mint_of(part) for part in (rows[:7], rows[7:])]
     both = torch.cat([m for m, _ in parts]), torch.cat([k for _, k in parts])
     for row in range(20):
         assert torch.equal(made[labels == row], both[0][both[1] == row])
-    empty, none = mint_features(generator, features, rows[:0], rows[:0], settings, 5)
-    assert empty.shape == (0, 4)
+    empty, none = mint_of(rows[:0])
+    assert empty.shape == (0, 6)
     assert len(none) == 0
     with pytest.raises(InputError, match="rows lie between"):
-        mint_features(generator, features, torch.tensor([300]), torch.tensor([0]), settings, 5)
+        mint_features(generator, features, torch.tensor([300]), torch.tensor([0]), settings, 5, anything)

@@ -201,7 +201,7 @@ class MintSettings(Strict):
     agreement: NonNegative = 0.5  # the independent classifier gives the inherited label at least this probability
     copy_quantile: Fraction = 0.01  # nearer to a real image than this quantile of real nearest distances = a copy
     post: str = "none"  # policy applied to minted images
-    features_per_label: Positive = 20
+    features_per_label: Positive = 20  # drawn of each label, so at most kept
 
 
 class MeasureSettings(Strict):

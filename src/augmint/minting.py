@@ -112,8 +112,8 @@ class Minting(Stages):
             mint.export(minted, self.pool_table, self.run_dir.folder, generator=self.image_generator)
             if self.feature_generator is not None:
                 decode = self.encoder.decode if self.encoder.decoder is not None else None
-                made = self.final_situation.minted_features
-                mint.export_features(*made, self.table.classes, self.run_dir.folder, decode)
+                made, ids = self.final_situation.minted_features, self.pool_table.ids.tolist()
+                mint.export_features(made, ids, self.table.classes, self.run_dir.folder, decode)
             if self.across is None:  # with a target, no labelled image looks like the minted ones
                 value.write(self.final_situation, self.parts.val, self.run_dir.folder)
             stage.finish(time.monotonic() - start, drawn=len(minted.table), kept=int(minted.kept.sum()))

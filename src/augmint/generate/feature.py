@@ -112,6 +112,11 @@ class FeatureGenerator:
     seconds: float = field(default=0.0)
     centres: Tensor = field(default_factory=lambda: torch.zeros(0, 0))  # [K, D]: mean of each group that G is told
 
+    @property
+    def has_parents(self) -> bool:
+        """Whether a child has anything of its parent: the article's form looks at none, unless it is told a group."""
+        return self.settings.form == "residual" or len(self.centres) > 0
+
     @torch.inference_mode()
     def generate(self, features: Tensor, draws: Draws, groups: Tensor | None = None) -> Tensor:
         """float32 parents [N, D] → float32 [N, D] on the CPU, `draws` (N rows) hold the noise.

@@ -195,7 +195,7 @@ def _per_class(situation: Situation) -> int:
 
 def encoder_minted(situation: Situation) -> Model:
     """The same with minted features."""
-    return _head(situation, situation.minted_features)
+    return _head(situation, situation.minted_features.accepted())
 
 
 def _head(situation: Situation, extra: tuple[torch.Tensor, torch.Tensor]) -> LogisticHead:

@@ -37,7 +37,7 @@ from augmint.generate.feature import FeatureGenerator
 from augmint.generate.image import ImageGenerator
 from augmint.judge.ledger import Ledger, shared
 from augmint.judge.protocol import Split, places
-from augmint.mint import FeatureThresholds, Minted, Thresholds, mint_features, mint_images
+from augmint.mint import FeatureThresholds, Minted, MintedFeatures, Thresholds, mint_features, mint_images
 from augmint.represent import Encoder
 from augmint.train import Compute
 
@@ -240,8 +240,9 @@ class Situation:
         return self._extra(kept.gather(torch.arange(len(kept))), kept.labels)
 
     @shared
-    def minted_features(self) -> tuple[Tensor, Tensor]:
-        """Minted features [M, D] and labels [M] of children of the labelled rows."""
+    def minted_features(self) -> MintedFeatures:
+        """Children of the labelled rows' hidden vectors, each judged. Where G looks at no parent, the head of the
+        labels says what they are."""
         m = self.material
         if m.feature_generator is None:
             raise UsageError("minted features need the feature generator; set generate.feature.enabled=true")
@@ -252,7 +253,9 @@ class Situation:
             self.labels,
             m.settings.mint,
             self.split.seed,
+            lambda made: self.head.logits(made).softmax(1),
             m.feature_thresholds,
+            inherits=m.feature_generator.has_parents,
         )
 
     def _extra(self, images: Tensor, labels: Tensor) -> Extra:

@@ -11,6 +11,7 @@ assess.py measures what the generator is worth.
 from augmint.mint.caps import Stock, Wish, told, widened
 from augmint.mint.features import (
     FeatureThresholds,
+    MintedFeatures,
     as_images,
     export_features,
     feature_thresholds,
@@ -24,6 +25,7 @@ from augmint.mint.thresholds import Thresholds, thresholds_from
 __all__ = [
     "FeatureThresholds",
     "Minted",
+    "MintedFeatures",
     "Stock",
     "Thresholds",
     "Wish",
