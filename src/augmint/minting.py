@@ -15,12 +15,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from augmint import config, mint
 from augmint.classify import Candidates
 from augmint.config import MintSettings, RepresentSettings
 from augmint.errors import UsageError
 from augmint.judge import protocol, value
-from augmint.judge.generators import measure_generator, mint_wish
+from augmint.judge.generators import Exam, measure_generator, mint_wish
 from augmint.judge.ground import Ground
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
@@ -165,6 +167,20 @@ class Minting(Stages):
         stage = self._stage("measure-encoder", identity)
         return stage.keep(make, partial(Encoder.load, compute=self.compute))
 
+    def _exam(self) -> Exam:
+        given, split = self.parts.given, self.final_split
+        return Exam(
+            self.work(self.settings.mint),
+            self.table,
+            self.parts.pool,
+            self.parts.val,
+            given[~torch.isin(given, split.train)],
+            self.measuring_encoder,
+            self.settings.classify,
+            self.compute,
+            split.seed,
+        )
+
     def measure(self) -> dict[str, Any]:
         """Measure the image generator beside real images; write measures/."""
         if self.image_generator is None:
@@ -174,15 +190,13 @@ class Minting(Stages):
                 "`augmint measure` compares children with images like their parents; with a target, whose "
                 "look they take, it cannot"
             )
-        situation, stage_of = self.final_situation, self._trial_identity
-        labels = self.table.identity(situation.split.train)
-        identity = {**stage_of, "classes": list(self.table.classes), "labels": labels}
-        identity["measure"] = self.settings.measure.model_dump(mode="json")
+        identity = {**self._final_identity, "measure": self.settings.measure.model_dump(mode="json")}
+        identity["judge"] = "independent"
         stage = self.run_dir.stage("measure", identity, self.settings.seed)
         path = self.run_dir.folder / "measures" / "measures.json"
         if not stage.done or not path.exists():
             start = time.monotonic()
-            found = measure_generator(situation, self.parts.val, self.measuring_encoder)
+            found = measure_generator(self._exam())
             buffer = io.BytesIO()
             found.sheet().save(buffer, "PNG")
             checkpoint.atomic_write(path.with_name("nearest.png"), buffer.getvalue())

@@ -37,7 +37,7 @@ MEASURES = {
     "density": ("how densely real images surround them", "high"),
     "coverage": ("share of real images that have one nearby", "high"),
     "cas": ("accuracy on real images of a classifier trained on them alone", "high"),
-    "agreement": ("share whose label an independent classifier confirms", "high"),
+    "agreement": ("share whose label {judge} confirms", "high"),
     "children_apart": ("distance of two children of one parent (real: of two neighbours)", "like real"),
     "class_apart": ("distance of two images of one class", "like real"),
     "nearest": ("median distance to the nearest training image", "like real"),
@@ -77,6 +77,7 @@ class Examiner:
     features: Callable[[Tensor], Tensor]
     classify: Callable[[Tensor], Tensor]
     train: Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
+    judge: str = "an independent classifier"  # what `classify` is, in words
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +87,14 @@ class Assessment:
     encoder: str
     images: int
     table: dict[str, dict[str, float | None]]
+    judge: str
     pairs: dict[str, tuple[Tensor, Tensor, Tensor]]  # column → the nearest pairs: images, training images, distances
 
     def to_dict(self) -> dict[str, object]:
         """For a file: numbers, and what they mean."""
-        meaning = {name: {"what": what, "wanted": wanted} for name, (what, wanted) in MEASURES.items()}
+        meaning = {
+            name: {"what": what.format(judge=self.judge), "wanted": wanted} for name, (what, wanted) in MEASURES.items()
+        }
         return {"encoder": self.encoder, "images": self.images, "measures": meaning, "table": self.table}
 
     def sheet(self) -> Image:
@@ -213,4 +217,5 @@ def assess(samples: Mapping[str, Sample], real: Real, examiner: Examiner, seed: 
     columns = {name: assessor.column(sample) for name, sample in chosen.items()}
     columns["real"] = assessor.floor(list(chosen.values()))
     table = {name: column for name, (column, _) in columns.items()}
-    return Assessment(examiner.name, count, table, {name: pairs for name, (_, pairs) in columns.items()})
+    pairs = {name: nearest for name, (_, nearest) in columns.items()}
+    return Assessment(examiner.name, count, table, examiner.judge, pairs)
