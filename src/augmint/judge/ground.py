@@ -47,7 +47,7 @@ class Ground:
         return self.sure[chosen], self.sure_labels[chosen]
 
     def parents(self, per_class: int) -> tuple[Tensor, Tensor]:
-        """The labelled rows and so many of each class beside them, with their labels, of the classes that are minted."""
+        """The labelled rows and so many of each class beside them, with their labels, of the minted classes."""
         rows, labels = self.pseudo(per_class)
         rows, labels = torch.cat([self.rows, rows]), torch.cat([self.labels, labels])
         return rows[self.minting[labels]], labels[self.minting[labels]]
