@@ -51,8 +51,9 @@ def test_a_command_is_stopped_and_goes_on_from_its_pieces(tmp_path: Path, capsys
 def test_a_killed_command_leaves_what_was_kept_meanwhile(tmp_path: Path) -> None:
     work, store = tmp_path / "work", tmp_path / "store"
     work.mkdir()
-    inner = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import resumed, pathlib; resumed.run([sys.executable, '-c', "
+    inner = (  # a command in the background of a shell is deaf to Ctrl-C unless it says otherwise
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"sys.path.insert(0, {str(ROOT)!r}); import resumed, pathlib; resumed.run([sys.executable, '-c', "
     )
     inner += f"{COUNT!r}, {str(work)!r}], pathlib.Path({str(work)!r}), pathlib.Path({str(store)!r}), 600, 1)"
     process = subprocess.Popen([sys.executable, "-c", inner], start_new_session=True)

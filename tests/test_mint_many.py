@@ -143,6 +143,12 @@ def test_what_cannot_be_had_ends(tmp_path: Path) -> None:
         mint_many(nobody, Wish(5, False, 0), tmp_path / "none", alone)
 
 
+def test_a_generator_that_nobody_believes_is_given_up_early(tmp_path: Path) -> None:
+    doubted = replace(work(), classifier=lambda images: torch.full((len(images), 10), 0.1))
+    found = mint_many(doubted, Wish(1000, False, 0), tmp_path, alone)
+    assert not found.kept.any() and len(found.reason) == many.IN_VAIN * many.PIECE
+
+
 def test_other_seeds_give_other_images(minted: Minted, tmp_path: Path) -> None:
     other = mint_many(work(), Wish(60, False, 6), tmp_path, alone)
     assert not torch.equal(other.table.gather(torch.arange(50)), minted.table.gather(torch.arange(50)))

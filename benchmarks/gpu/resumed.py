@@ -57,6 +57,7 @@ def _signal(process: subprocess.Popen[bytes], what: signal.Signals) -> None:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Interrupt it and what it started; what does not end is killed: a run can be stopped at any moment."""
     _signal(process, signal.SIGINT)
+    _signal(process, signal.SIGCONT)  # it may be frozen
     with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
     _signal(process, signal.SIGKILL)

@@ -30,6 +30,7 @@ from augmint.train import checkpoint
 
 PIECE = 2048  # candidates
 MOST_DRAWN = 30  # candidates for each image asked for, then it is given up
+IN_VAIN = 4  # pieces without one image to keep, then too
 
 Over = Callable[[Callable[[int], None], Sequence[int]], None]  # calls work on every item, in this process or in others
 
@@ -117,7 +118,7 @@ class _Mint:
 
     def hopeless(self, minted: Minted) -> bool:
         """No further child can fill what is missing: enough were drawn, or the parents' caps are reached."""
-        if len(minted.reason) >= MOST_DRAWN * self.target + PIECE:
+        if len(minted.reason) >= (MOST_DRAWN * self.target + PIECE if bool(minted.kept.any()) else IN_VAIN * PIECE):
             return True
         work, kept = self.work, minted.parent_rows[minted.kept]
         used = torch.zeros(len(work.pool), dtype=torch.int64).index_add_(0, kept, torch.ones_like(kept))[work.parents]
@@ -134,7 +135,7 @@ def mint_many(work: Work, wish: Wish, folder: Path, over: Over) -> Minted:
     pieces of a round over processes. UsageError if there is no parent.
     """
     mint, pieces, known = _Mint(work, wish, folder), 0, None
-    wanted = math.ceil(2 * mint.target / PIECE)
+    wanted = min(math.ceil(2 * mint.target / PIECE), IN_VAIN)
     while True:
         over(mint.make, range(pieces, wanted))
         pieces = wanted
