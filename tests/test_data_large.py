@@ -111,7 +111,7 @@ def test_twenty_thousand_killed_and_gone_on_with_equal_the_resident_form(
         write_manifest(table, tmp_path / name)
     assert read_manifest(tmp_path / "mapped").sha256 == read_manifest(tmp_path / "resident").sha256
 
-    tiny = RepresentSettings(backbone="resnet8", width=4, batch=32, images=128, latent=8, decoder_width=4)
+    tiny = RepresentSettings(backbone="resnet8", width=8, batch=32, images=128, latent=8, decoder_width=4)
     some = torch.arange(0, 19_000, 8)
     one, other = (train_encoder(table, tiny, CPU, seed=0).features(table.take(some)) for table in (pool, same))
     assert len(one) == len(some) and torch.equal(one, other)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from augmint.config import resolve
-from augmint.judge.situation import Situation
+from augmint.judge.situation import Material, Situation
 from augmint.judge.value import value
 from test_represent_train import table_of
 
@@ -75,6 +75,7 @@ def test_dropped_classes_have_no_parents(drop):
     material = SimpleNamespace(
         table=SimpleNamespace(classes=("a", "b", "c", "d")), settings=resolve(overrides={"mint": {"drop": drop}})
     )
+    material.minting = Material.minting.fget(material)
     split = SimpleNamespace(material=material, rows=torch.arange(12), labels=torch.arange(12) % 4, pseudo=pseudo)
     rows, labels = Situation.parents.func(split)
     expected = {(row, row % 4) for row in [*range(12), *range(20, 28)] if "abcd"[row % 4] not in drop}

@@ -108,7 +108,7 @@ def test_labels_that_were_filled_in_are_not_overwritten(user_folder: Path, tmp_p
     write(table, picks([4]), tmp_path / "pick", str(user_folder))  # nothing was filled in
     assert len(list((tmp_path / "pick" / "images").iterdir())) == 1
     filled(tmp_path / "pick" / "manifest.csv", ["cat"])
-    with pytest.raises(InputError, match="has labels in it; move"):
+    with pytest.raises(InputError, match="has labels in it; pick more with --labels"):
         write(table, picks([5]), tmp_path / "pick", str(user_folder))
 
 
