@@ -1,12 +1,19 @@
 """Fixtures for all tests: one thread, a cache of its own, small image folders."""
 
+import io
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from augmint import cli
 
 torch.set_num_threads(1)
 
@@ -53,3 +60,19 @@ def split_folder(make_folder: Maker) -> Path:
 def user_folder(make_folder: Maker) -> Path:
     """The user's case: a few labelled images, many unlabelled, no test split."""
     return make_folder({"cat": 4, "dog": 5, "_unlabeled": 9})
+
+
+def augmint(*words: object, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+    """The command as typed, in this process: one of its own takes seconds to import torch. Any `code` if None."""
+    out, err, before, answer = io.StringIO(), io.StringIO(), sys.argv, 0
+    sys.argv = ["augmint", *map(str, words)]
+    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("default")
+        try:
+            cli.main()
+        except SystemExit as stop:
+            answer = int(stop.code or 0)
+        finally:
+            sys.argv = before
+    assert code is None or answer == code, err.getvalue()
+    return subprocess.CompletedProcess(list(words), answer, out.getvalue(), err.getvalue())

@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +18,7 @@ from augmint.config import resolve
 from augmint.data import load
 from augmint.errors import InputError
 from augmint.train.rundir import file_digest
-from conftest import Maker
+from conftest import Maker, augmint
 
 
 def laid(source: Path | str, *files: Path) -> dict[str, str]:
@@ -88,14 +85,6 @@ def test_settings_take_one_file_or_several() -> None:
 
 
 # --- from pick to run -------------------------------------------------------------------------------
-
-
-def augmint(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "augmint", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == code, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -27,15 +27,9 @@ from augmint.pipeline import Pipeline
 from augmint.report import recompute
 from augmint.represent import Encoder
 from augmint.train import RunDir
+from conftest import augmint
 
 CLI = [sys.executable, "-m", "augmint"]
-
-
-def augmint(*words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*CLI, *map(str, words)], capture_output=True, text=True, env=environment, timeout=300)
-    assert not check or done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +87,7 @@ def test_a_run_compared_with_itself_is_equal_and_with_other_labels_refused(run: 
     shutil.copytree(run.folder, other)
     path = next(other.glob("stages/trials/draw-01-encoder/*/identity.json"))
     path.write_text(path.read_text().replace('"labels"', '"labels_"'))
-    done = augmint("compare", run.folder, other, "--arm", "encoder", check=False)
+    done = augmint("compare", run.folder, other, "--arm", "encoder", code=None)
     assert done.returncode == 3 and "nobody knows which labels draw-01-encoder" in done.stderr
 
 
@@ -183,7 +177,7 @@ def test_a_run_at_several_numbers_of_labels_says_what_arms_are_worth(tmp_path: P
 
 def test_a_verdict_can_be_a_condition(run: am.Run) -> None:
     """Two draws decide nothing, so the finished run fails the gate: table and verdict first, then one line."""
-    done = augmint("run", run.folder, "--fail-unless", "helped:minted-over-pseudo", "--quiet", check=False)
+    done = augmint("run", run.folder, "--fail-unless", "helped:minted-over-pseudo", "--quiet", code=None)
     assert done.returncode == 4 and "scratch-minted" in done.stdout
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(
@@ -282,7 +276,7 @@ def test_killed_and_started_again_ends_with_the_same_result(run: am.Run, tmp_pat
 )
 def test_mistakes_get_one_line_and_their_exit_code(words: list[str], code: int, message: str, tmp_path: Path) -> None:
     out = ["--out", tmp_path / "r"] if words[0] in ("run", "mint") else []
-    done = augmint(*words, *out, check=False)
+    done = augmint(*words, *out, code=None)
     assert done.returncode == code, done.stderr
     assert re.search(message, done.stderr) and "Traceback" not in done.stderr
 
@@ -353,7 +347,7 @@ def test_representation_needs_no_labels(tmp_path: Path, photos: Path) -> None:
     assert "worth: no labels" in said and set(
         pq.read_table(tmp_path / "r" / "represent" / "map.parquet")["class"].to_pylist()
     ) == {""}
-    done = augmint("run", tmp_path / "r", check=False)
+    done = augmint("run", tmp_path / "r", code=None)
     assert done.returncode == 3 and "no labelled training image" in done.stderr
 
 
@@ -401,6 +395,6 @@ def test_mint_as_many_as_you_like(run: am.Run, tmp_path: Path) -> None:
     written = (tmp_path / "minted" / "metadata.parquet").stat().st_mtime_ns
     assert json.loads(augmint(*words, "--json").stdout) == facts
     assert (tmp_path / "minted" / "metadata.parquet").stat().st_mtime_ns == written
-    assert augmint("mint", run.folder, "--per-class", check=False).returncode == 2
-    assert augmint("mint", "digits", "--count", 5, check=False).returncode == 2
-    assert augmint("mint", run.folder, "--count", 5, "--format", "zip", check=False).returncode == 2
+    assert augmint("mint", run.folder, "--per-class", code=None).returncode == 2
+    assert augmint("mint", "digits", "--count", 5, code=None).returncode == 2
+    assert augmint("mint", run.folder, "--count", 5, "--format", "zip", code=None).returncode == 2
