@@ -85,8 +85,9 @@ def test_generators_refuse_what_cannot_work_or_does_nothing(given: dict[str, obj
         {"image": {"farthest": "uniform", "discriminators": ["siamese", "image"]}},
     ],
 )
-def test_generators_take_what_fits(given: dict[str, object]) -> None:
-    resolve(overrides={"generate": given})
+def test_generators_take_what_fits(given: dict[str, dict[str, object]]) -> None:
+    settings = resolve(overrides={"generate": given}).generate.model_dump(mode="json")
+    assert all(settings[form][name] == value for form, of in given.items() for name, value in of.items())
 
 
 def test_a_condition_with_a_target_is_refused() -> None:

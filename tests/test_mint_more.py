@@ -70,7 +70,7 @@ def test_a_second_call_trains_and_encodes_nothing(run: Path, monkeypatch: pytest
     mint(run, 20)
     for place, name in ((situation, "fit_scratch"), (situation, "agreeing"), (Encoder, "hidden")):
         monkeypatch.setattr(place, name, refuse)
-    mint(run, 30, seed=3)
+    assert mint(run, 30, seed=3)
 
 
 def test_cores_and_kills_change_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

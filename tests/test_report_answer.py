@@ -54,7 +54,7 @@ def test_undecided_claims_nothing() -> None:
     ]
     sentence = told(trials)["sentence"]
     assert "; that may be chance" in sentence
-    assert "minted images are undecided against traditional augmentation" in sentence
+    assert "whether minted images help against traditional augmentation" in sentence
     assert "helped" not in sentence and "hurt" not in sentence
 
 

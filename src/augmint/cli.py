@@ -167,7 +167,7 @@ def mint(
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Mint labelled images and write those that pass the judges to RUN/minted; with --count as many as you like."""
+    """Mint labelled images and write those that pass the judges to RUN/minted; with --count as many as there can be."""
     if count is None:
         if each or to or form != "folders":
             raise UsageError("--per-class, --format and --to go with --count")
@@ -185,35 +185,16 @@ def mint(
             quiet,
         )
         return
-    if not RunDir.is_run(Path(source)) or any(
-        (out, labels, target, labels_per_class, preset, config, device, overwrite)
-    ):
+    others = out, labels, target, labels_per_class, preset, config, device, dry_run, overwrite
+    if not RunDir.is_run(Path(source)) or any(others):
         raise UsageError(
             "--count mints from an existing run and takes --per-class, --seed, --format, --to and --set alone"
         )
+    progress, over = ProgressOut(quiet), assignments(set_ or [])
     facts = api.mint(
-        Path(source),
-        count,
-        per_class=each,
-        seed=seed or 0,
-        form=form,
-        to=to,
-        settings=assignments(set_ or []),
-        progress=ProgressOut(quiet),
+        Path(source), count, per_class=each, seed=seed or 0, form=form, to=to, settings=over, progress=progress
     )
-    if as_json:
-        output.print_json(facts)
-        return
-    output.console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}", markup=False)
-    wanted = count * len(facts["classes"]) if each else count
-    if facts["kept"] < wanted:
-        why = ", ".join(f"{name} {number:,}" for name, number in facts["rejected"].items())
-        output.console.print(
-            f"{wanted:,} were asked for, {facts['limit']:,} allowed by the caps; --set mint.per_parent (now "
-            f"{facts['per_parent']}), mint.parents_per_class (now {facts['parents_per_class']}) or mint.agreement (now "
-            f"{facts['agreement']:g}) let more through. Rejected: {why}",
-            markup=False,
-        )
+    output.minted(facts, count * len(facts["classes"]) if each else count, as_json)
 
 
 @app.command()

@@ -55,6 +55,22 @@ def tell(name: str, folder: Path, result: Any, as_json: bool) -> None:
     print_json(facts) if as_json else console.print(_sentence(name, folder, facts), markup=False)
 
 
+def minted(facts: dict[str, Any], wanted: int, as_json: bool) -> None:
+    """What `mint --count` made, and if that is less than was wanted, why."""
+    if as_json:
+        print_json(facts)
+        return
+    console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}", markup=False)
+    if facts["kept"] < wanted:
+        why = ", ".join(f"{name} {number:,}" for name, number in facts["rejected"].items())
+        console.print(
+            f"{wanted:,} were asked for, {facts['limit']:,} allowed by the caps; --set mint.per_parent (now "
+            f"{facts['per_parent']}), mint.parents_per_class (now {facts['parents_per_class']}) or mint.agreement (now "
+            f"{facts['agreement']:g}) let more through. Rejected: {why}",
+            markup=False,
+        )
+
+
 def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
     """What a stage did, in a line or a few."""
     if name == "represent":

@@ -52,9 +52,7 @@ class Outcome:
     seeds: int = 1  # encoder seeds crossed with the draws; 1: the interval does not contain them
     test_error: float = 0.0  # standard error from the choice of test images, contained in the interval
     fixed: float = 0.0  # the part of the mean's variance that more draws would leave
-    rivals: int = (
-        1  # among how many the best was chosen by the very draws it is compared on; interval and p allow for it
-    )
+    rivals: int = 1  # of how many the best was chosen on these very draws; interval and p allow for it
     differences: tuple[float, ...] = ()
     contrast: str = ""
     question: str = ""

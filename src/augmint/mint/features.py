@@ -3,10 +3,9 @@
     minted = mint_features(generator, features, rows, labels, settings.mint, seed=0, head=head)
     features, labels = minted.accepted()
 
-A feature is kept if D scores it as it scores real pairs and if it lies as far from its nearest real feature as real
-ones do from each other, neither a copy nor off the map, and from the other kept ones too, and if the head of the
-labels sees the class. Of a parent there are at
-most `mint.features_per_label`, of a class `mint.per_class`.
+A feature is kept if D scores it as it scores real pairs, if it lies as far from its nearest real feature as real ones
+do from each other (neither a copy nor off the map), if no kept one before it is nearer than that, and if the head of
+the labels sees its class. Of a parent there are at most `mint.features_per_label`, of a class `mint.per_class`.
 """
 
 import io

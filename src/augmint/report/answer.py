@@ -27,10 +27,10 @@ RIVALS = {
     "features-over-encoder": "the encoder alone",
 }
 WORDS = {
-    "helped": "helped against",
-    "hurt": "hurt against",
-    "equivalent": "are equivalent to",
-    "undecided": "are undecided against",
+    "helped": "{} helped against {}",
+    "hurt": "{} hurt against {}",
+    "equivalent": "{} are equivalent to {}",
+    "undecided": "whether {} help against {} is undecided",
 }
 
 
@@ -90,5 +90,5 @@ def _minting(declared: Sequence[Facts]) -> list[str]:
     for o in declared:
         if o["verdict"] in WORDS:
             rivals.setdefault((subjects[o["contrast"]], o["verdict"]), []).append(RIVALS[o["contrast"]])
-    clauses = [f"{subject} {WORDS[verdict]} {' and '.join(names)}" for (subject, verdict), names in rivals.items()]
+    clauses = [WORDS[verdict].format(subject, " and ".join(names)) for (subject, verdict), names in rivals.items()]
     return clauses or ["nothing minted was compared"]
