@@ -32,7 +32,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-peers: ## Load minted images with torchvision, datasets and webdataset: PEERS=python that has them and augmint
 	$(PEERS) -m pytest -q -p no:cacheprovider -o addopts= -o filterwarnings=default tests/peers/check_minted_formats.py

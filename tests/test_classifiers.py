@@ -55,7 +55,11 @@ def few(y: np.ndarray[Any, Any], each: int = 4) -> np.ndarray[Any, Any]:
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.EstimatorCheckFailedWarning")
 @pytest.mark.parametrize("name", FEATURES)
-def test_scikit_learn_contract(name: str) -> None:
+def test_scikit_learn_contract(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def brief(*given: Any, **more: Any) -> Any:
+        return fit_student(*given, **{**more, "steps": 50})  # of 500: the contract asks for hundreds of fits
+
+    monkeypatch.setattr("augmint.classify.classifiers.pseudo.fit_student", brief)
     found = check_estimator(classifier(name), expected_failed_checks=NOT_EXPECTED_TO_PASS, on_fail=None, on_skip=None)
     by = {status: {r["check_name"]: r["exception"] for r in found if r["status"] == status} for status in STATUSES}
     assert len(by["passed"]) > 40

@@ -17,7 +17,6 @@ from augmint.classify import (
     fit_scratch,
     logistic,
     propagate,
-    surest,
 )
 from augmint.classify.graph import poisson_potential
 from augmint.classify.scratch import Samples, extra_share, rising_then_falling
@@ -133,13 +132,6 @@ def test_more_labels_are_not_more_votes() -> None:
     labels[zeros[:2]] = 0
     guess = propagate(candidates(x).graph(), labels, 2).argmax(1)
     assert float((guess[zeros] == 0).float().mean()) > 0.9
-
-
-def test_surest_takes_only_what_is_allowed_and_the_surest() -> None:
-    probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.99, 0.01], [0.3, 0.7], [0.4, 0.6]])
-    allowed = torch.tensor([True, True, False, True, True])
-    rows, labels = surest(probabilities, allowed, 1)
-    assert rows.tolist() == [0, 3] and labels.tolist() == [0, 1]
 
 
 # --- from scratch -------------------------------------------------------------------------------------

@@ -293,33 +293,49 @@ def test_extra_features_do_not_weaken_the_penalty() -> None:
 RIVALS = ["encoder-smote", "encoder-mixup", "encoder-neighbours", "encoder-gaussian", "encoder-propagate"]
 
 
-@pytest.mark.parametrize("name", RIVALS)
-def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
-    """Three far classes, two labels each: every rival's head knows the others; held-out rows get no label."""
+def three_far_classes(seed: int = 1, **mint: int) -> tuple[Situation, torch.Tensor, torch.Tensor]:
+    """Ninety rows, the first six labelled, the last thirty held out. The situation, features, and classes."""
     g = torch.Generator().manual_seed(0)
     classes = torch.arange(90) % 3
     features = torch.randn(90, 5, generator=g) * 0.5 + 4 * torch.eye(5)[classes]
-    t = SimpleNamespace(labels=classes, classes=("a", "b", "c"))
     pool = torch.arange(90)
     material: Any = SimpleNamespace(
-        table=t,
+        table=SimpleNamespace(labels=classes, classes=("a", "b", "c")),
         pool=pool,
+        pool_table=SimpleNamespace(of_target=torch.zeros(90, dtype=torch.bool)),
         place=pool,
         hidden=features,
         features=features,
-        settings=resolve(),
+        settings=resolve(overrides={"mint": mint}),
         mean=features.mean(0),
         scale=features.std(0),
         near=candidates(features),
         squares=Squares.of(features),
     )
-    split = protocol.Split("fold", 0, torch.arange(6), torch.arange(60, 90), 1)
-    situation = Situation(material, split)
-    allowed = situation.unlabelled
+    return Situation(material, protocol.Split("fold", 0, pool[:6], pool[60:], seed)), features, classes
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_plain_rivals_of_minted_features_are_arms(name: str) -> None:
+    """Two labels a class: every rival's head knows the others; held-out rows get no label."""
+    situation, features, classes = three_far_classes()
+    allowed, pool = situation.unlabelled, torch.arange(90)
     assert not allowed[:6].any() and not allowed[60:].any() and allowed[6:60].all()
     assert torch.equal(situation.decisions >= 0, pool < 60) and torch.equal(situation.decisions[:6], classes[:6])
     head: Any = arms.find(name)(situation)
     assert float((head.logits(features).argmax(1) == classes).float().mean()) > 0.95
+
+
+def test_parents_are_any_of_their_class() -> None:
+    """Not the surest, which look like each other: a random order, another for each draw."""
+    situation, _, classes = three_far_classes(parents_per_class=10)
+    rows, labels = situation.possible_parents
+    assert rows.tolist() != sorted(rows.tolist()) == list(range(6, 60)) and torch.equal(labels, classes[rows])
+    some, theirs = situation.pseudo
+    assert torch.bincount(theirs).tolist() == [10, 10, 10] and torch.equal(theirs, classes[some])
+    assert all(torch.equal(some[theirs == k], rows[labels == k][:10]) for k in range(3))
+    assert torch.equal(three_far_classes(parents_per_class=10)[0].pseudo[0], some)
+    assert not torch.equal(three_far_classes(seed=2)[0].possible_parents[0], rows)
 
 
 def test_gaussian_features_have_their_covariance_from_unlabelled_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,6 @@
 """Two domains: the target joins the table, G takes its look and keeps the class, the arms are judged there."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +26,7 @@ from augmint.judge import protocol
 from augmint.measure.knn import nearest
 from augmint.seeding import Draws
 from augmint.train import Compute
+from conftest import augmint
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 NO_CACHE = DataSettings(cache=False)
@@ -108,12 +106,6 @@ def test_groups_of_the_two_domains_are_apart(tmp_path: Path) -> None:
     assert not set(ours.tolist()) & set(theirs.tolist()) and len(set(theirs.tolist())) == 10
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    call = [sys.executable, "-m", "augmint", *map(str, words)]
-    return subprocess.run(call, capture_output=True, text=True, env=environment, timeout=300)
-
-
 def bad_target(kind: str, source: Path, folder: Path) -> Path:
     images, labels = pixels(60)
     other, where = darker_negative(images), folder / f"{kind}.npz"
@@ -152,7 +144,7 @@ def test_bad_targets_are_refused(kind: str, message: str, places: tuple[Path, Pa
 
 
 def test_a_bad_target_ends_the_command_with_one_line(places: tuple[Path, Path], tmp_path: Path) -> None:
-    done = command("run", places[0], "--target", places[0], "--preset", "tiny", "--out", tmp_path / "r")
+    done = augmint("run", places[0], "--target", places[0], "--preset", "tiny", "--out", tmp_path / "r", code=None)
     assert done.returncode == 3 and "Traceback" not in done.stderr
     assert "in the source as well" in done.stderr.strip().splitlines()[-1]
 
@@ -293,7 +285,7 @@ def test_a_target_changes_the_weight_of_d_unless_it_is_given() -> None:
 
 def test_a_run_with_a_target(places: tuple[Path, Path], tmp_path: Path) -> None:
     words = ("run", places[0], "--preset", "tiny", "--labels-per-class", 5, "--out", tmp_path / "r")
-    done = command(*words, "--target", places[1], "--json")
+    done = augmint(*words, "--target", places[1], "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["data"]["target"] == {"images": 200, "judged": 60} and facts["evaluation"]["test_images"] == [60]
@@ -304,11 +296,11 @@ def test_a_run_with_a_target(places: tuple[Path, Path], tmp_path: Path) -> None:
     parents = [domain[name] for path in trails for name in pq.read_table(path)["parent"].to_pylist()]
     assert set(parents) == {"source"}  # minted: only children of source parents
     assert "Minted features keep the look of the source" in (tmp_path / "r" / "report" / "index.html").read_text()
-    again = command(*words, "--target", places[1], "--json")
+    again = augmint(*words, "--target", places[1], "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["arms"] == facts["arms"]
-    other = command(*words)
+    other = augmint(*words, code=None)
     assert other.returncode == 3 and "target" in other.stderr.strip().splitlines()[-1]
-    measured = command("measure", tmp_path / "r")
+    measured = augmint("measure", tmp_path / "r", code=None)
     assert measured.returncode == 2 and "with a target" in measured.stderr
 
 

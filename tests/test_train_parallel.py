@@ -1,9 +1,12 @@
 """Two processes on one training do what one does: the same losses, the same encoder, one run folder."""
 
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +18,40 @@ from torch import nn
 from augmint.config import RepresentSettings
 from augmint.errors import UsageError
 from augmint.networks.backbones import backbone
+from augmint.represent import train
 from augmint.represent.methods import build, names
 from augmint.represent.optimise import make
 from augmint.represent.train import batch_of
 from augmint.train import parallel
+from conftest import augmint
 
 TRACE, STOPPED = (str(Path(__file__).with_name(name)) for name in ("trace.py", "stopped.py"))
 
 
 def start(processes: int, *command: str) -> str:
-    """What the first of so many processes prints."""
+    """What the first of so many processes prints; one alone is this process."""
+    if processes == 1:
+        return alone(*command)
     torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
-    started = [sys.executable, *(torchrun if processes > 1 else []), *command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(started, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(
+        [sys.executable, *torchrun, *command], capture_output=True, text=True, env=environment, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def alone(*command: str) -> str:
+    """The same command without torchrun, sparing it the seconds of importing torch."""
+    if command[:2] == ("-m", "augmint"):
+        return augmint(*command[2:]).stdout
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        patch.setattr(sys, "argv", list(command))
+        patch.setattr(train, "Plan", train.Plan)  # stopped.py changes these two
+        patch.setattr(train.Trainer, "step", train.Trainer.step)
+        runpy.run_path(command[0], run_name="__main__")
+    return out.getvalue()
 
 
 def test_every_method_has_the_losses_it_used_to_have_and_the_same_in_two_processes() -> None:

@@ -49,7 +49,7 @@ class Minting(Stages):
     @cached_property
     def _trial_identity(self) -> dict[str, Any]:
         settings = {name: getattr(self.settings, name).model_dump(mode="json") for name in ("mint", "classify")}
-        return {**self._generator_identity, **settings}
+        return {**self._generator_identity, **settings, "parents": "any"}
 
     @cached_property
     def material(self) -> Material:
@@ -106,7 +106,7 @@ class Minting(Stages):
         return Work(self.image_generator, self.pool_table, *parents, ground.probabilities, settings, thresholds)
 
     def mint(self) -> dict[str, Any]:
-        """Mint from all given labels and their surest unlabelled neighbours; write minted/ and value.json."""
+        """Mint from all given labels and unlabelled images that propagation labels; write minted/ and value.json."""
         stage = self.run_dir.stage("mint", self._final_identity, self.settings.seed)
         if not stage.done or not (self.run_dir.folder / "minted" / "metadata.parquet").exists():
             start = time.monotonic()

@@ -4,7 +4,7 @@ from augmint.classify.agreement import Candidates, agreeing, candidates, two_les
 from augmint.classify.base import FewLabels
 from augmint.classify.classifiers import classifier
 from augmint.classify.finetune import FinetunedEncoder, fit_finetuned
-from augmint.classify.graph import graph_of, propagate, surest
+from augmint.classify.graph import graph_of, propagate
 from augmint.classify.logistic import LogisticHead, fit_logistic
 from augmint.classify.scratch import Extra, ScratchClassifier, fit_scratch
 from augmint.classify.student import Student, fit_student
@@ -26,6 +26,5 @@ __all__ = [
     "fit_student",
     "graph_of",
     "propagate",
-    "surest",
     "two_lessons",
 ]

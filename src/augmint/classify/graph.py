@@ -16,7 +16,7 @@ from torch import Tensor
 
 Array = np.ndarray[Any, Any]
 TINY = 1e-12
-DECIDING = 1e-2  # damping where every row is decided; the surest rows of each class are better with less
+DECIDING = 1e-2  # damping where every row is decided; with less the surest rows are better, the others worse
 Graph = Any  # scipy.sparse.csr_matrix, symmetric, non-negative, no diagonal
 
 
@@ -103,7 +103,7 @@ def propagated_scores(
 def propagate(graph: Graph, labels: Tensor, classes: int) -> Tensor:
     """Class probabilities float32 [N, K] of every row; labelled rows keep their label.
 
-    A softmax of `propagated_scores`; use it to choose the surest rows, not as a calibrated probability.
+    A softmax of `propagated_scores`, not calibrated.
     """
     scores = propagated_scores(graph, labels, classes)
     probabilities = torch.from_numpy(scores).float().softmax(1)
@@ -112,15 +112,3 @@ def propagate(graph: Graph, labels: Tensor, classes: int) -> Tensor:
     probabilities = probabilities / probabilities.sum(1, keepdim=True)
     probabilities[known] = torch.nn.functional.one_hot(labels[known], classes).float()
     return probabilities
-
-
-def surest(probabilities: Tensor, allowed: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
-    """The surest `per_class` rows of each class among `allowed` (bool [N]): rows and labels, int64."""
-    confidence, label = probabilities.max(1)
-    rows, labels = [], []
-    for c in range(probabilities.shape[1]):
-        mine = torch.nonzero((label == c) & allowed)[:, 0]
-        best = mine[confidence[mine].argsort(descending=True)[:per_class]]
-        rows.append(best)
-        labels.append(torch.full_like(best, c))
-    return torch.cat(rows), torch.cat(labels)

@@ -22,7 +22,7 @@ class MintSettings(Strict):
     """Generator → kept samples."""
 
     drop: tuple[str, ...] = ()  # classes of which no image is minted, e.g. those that value.json finds to mislead
-    parents_per_class: Positive = 300  # surest unlabelled parents under propagated labels
+    parents_per_class: Positive = 300  # unlabelled parents, drawn at random, under propagated labels
     children: Positive = 2  # drawn per parent
     per_parent: Positive = 4  # at most this many kept per parent
     per_class: Positive = 1000  # at most this many kept per class

@@ -15,36 +15,34 @@ import torch
 from torch import Tensor
 
 from augmint.classify import ScratchClassifier
-from augmint.judge.situation import Situation
+from augmint.judge.situation import Situation, first_of_each
 from augmint.mint import Stock
-from augmint.mint.filters import ranks
 from augmint.train import Compute, checkpoint
 from augmint.train.compute import one_thread
 
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """Rows of the pool, int64: `rows` with their given `labels`; `sure`, all that could be given one, of each class the
-    surest first, with `sure_labels`. `minting` bool [classes]: of which images are minted (`mint.drop`)."""
+    """Rows of the pool, int64: `rows` with their given `labels`; `others`, all that could be given one in random
+    order, with `other_labels` by propagation. `minting` bool [classes]: of which images are minted (`mint.drop`)."""
 
     judge: ScratchClassifier
     rows: Tensor
     labels: Tensor
-    sure: Tensor
-    sure_labels: Tensor
+    others: Tensor
+    other_labels: Tensor
     minting: Tensor
 
     @staticmethod
     def of(situation: Situation) -> "Ground":
         """Trains the judge of this situation, unless it has one."""
         with one_thread():
-            sure, minting = situation.possible_parents, situation.material.minting
-            return Ground(situation.judge, situation.rows, situation.labels, *sure, minting)
+            others, minting = situation.possible_parents, situation.material.minting
+            return Ground(situation.judge, situation.rows, situation.labels, *others, minting)
 
     def pseudo(self, per_class: int) -> tuple[Tensor, Tensor]:
-        """The surest unlabelled rows of each class, and their labels."""
-        chosen = ranks(self.sure_labels) < per_class
-        return self.sure[chosen], self.sure_labels[chosen]
+        """So many unlabelled rows of each class, and their labels."""
+        return first_of_each(self.others, self.other_labels, per_class)
 
     def parents(self, per_class: int) -> tuple[Tensor, Tensor]:
         """The labelled rows and so many of each class beside them, with their labels, of the minted classes."""
@@ -54,7 +52,7 @@ class Ground:
 
     def stock(self) -> Stock:
         """How many parents of each class there are."""
-        counts = (torch.bincount(of, minlength=self.judge.classes) for of in (self.labels, self.sure_labels))
+        counts = (torch.bincount(of, minlength=self.judge.classes) for of in (self.labels, self.other_labels))
         return Stock(*(count * self.minting for count in counts))
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -77,4 +75,4 @@ class Ground:
         """What `save` wrote."""
         state = checkpoint.load(path)
         judge = ScratchClassifier.of(state["judge"], compute)
-        return Ground(judge, *(state[name] for name in ("rows", "labels", "sure", "sure_labels", "minting")))
+        return Ground(judge, *(state[name] for name in ("rows", "labels", "others", "other_labels", "minting")))

@@ -1,7 +1,7 @@
 """What an arm finds when it starts: one split, and what follows from it, computed when first asked for.
 
 situation = Situation(material, split)
-situation.pseudo          # rows and labels of the surest unlabelled images under this split's labels
+situation.pseudo          # rows and labels of unlabelled images that propagation labels under this split's labels
 situation.minted          # their children, judged
 """
 
@@ -23,10 +23,9 @@ from augmint.classify import (
     fit_logistic,
     fit_scratch,
     fit_student,
-    surest,
     two_lessons,
 )
-from augmint.classify.graph import DECIDING, Graph, propagate, propagated_scores
+from augmint.classify.graph import DECIDING, Graph, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.classify.student import STEPS
 from augmint.classify.volume import frequencies, volume_offsets
@@ -38,7 +37,9 @@ from augmint.generate.image import ImageGenerator
 from augmint.judge.ledger import Ledger, shared
 from augmint.judge.protocol import Split, places
 from augmint.mint import FeatureThresholds, Minted, MintedFeatures, Thresholds, mint_features, mint_images
+from augmint.mint.filters import ranks
 from augmint.represent import Encoder
+from augmint.seeding import permutation
 from augmint.train import Compute
 
 
@@ -86,6 +87,12 @@ class Material:
     def squares(self) -> Squares:
         """Least squares on the pool's hidden vectors, for any decisions about its rows."""
         return Squares.of(self.hidden)
+
+
+def first_of_each(rows: Tensor, labels: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
+    """The first so many rows of each class, and their labels."""
+    chosen = ranks(labels) < per_class
+    return rows[chosen], labels[chosen]
 
 
 @dataclass(eq=False)
@@ -160,31 +167,33 @@ class Situation:
 
     @shared
     def pseudo(self) -> tuple[Tensor, Tensor]:
-        """The surest unlabelled rows of each class, of the source, with propagated labels; held-out rows stay out."""
-        return self._surest(self._source)
+        """Unlabelled rows of the source with propagated labels, some of each class; held-out rows stay out."""
+        return self._some(self._source)
 
     @shared
     def pseudo_learnt(self) -> tuple[Tensor, Tensor]:
         """The same to learn from: with a target its images, as these look as those that the classifier has to tell."""
         target = self.material.pool_table.of_target
-        return self._surest(self.unlabelled & target) if target.any() else self.pseudo
+        return self._some(self.unlabelled & target) if target.any() else self.pseudo
 
     @property
     def possible_parents(self) -> tuple[Tensor, Tensor]:
-        """All unlabelled rows of the source with propagated labels, of each class the surest first."""
-        return surest(self._propagated, self._source, len(self.material.pool))
+        """All unlabelled rows of the source with propagated labels, in random order."""
+        return self._drawn(self._source)
 
     @property
     def _source(self) -> Tensor:
         return self.unlabelled & ~self.material.pool_table.of_target
 
-    def _surest(self, allowed: Tensor) -> tuple[Tensor, Tensor]:
-        return surest(self._propagated, allowed, self.material.settings.mint.parents_per_class)
+    def _some(self, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        return first_of_each(*self._drawn(allowed), self.material.settings.mint.parents_per_class)
 
-    @shared
-    def _propagated(self) -> Tensor:
-        """float [P, classes]."""
-        return propagate(self.graph, self.known, self.classes)
+    def _drawn(self, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """In random order, not the surest first: those look like each other, and what is learnt from them alone knows
+        nothing of the others (docs/log.md, *Any parents*)."""
+        rows = torch.nonzero(allowed)[:, 0]
+        rows = rows[permutation(len(rows), self.split.seed, "parents")]
+        return rows, self.decisions[rows]
 
     @property
     def unlabelled(self) -> Tensor:

@@ -4,8 +4,7 @@
     settings = widened(wish, stock, settings, fixed={"per_parent"})
     stock.limit(wish, settings)                        # more than so many cannot be kept
 
-Parents come first: their labels are hardly less sure further down (docs/log.md), and children of others differ more
-than a parent's next child does.
+Parents come first: children of others differ more than a parent's next child does.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Mint features: children of the features of labelled (and surest) rows, kept if they could be real.
+"""Mint features: children of the features of labelled rows, kept if they could be real.
 
     minted = mint_features(generator, features, rows, labels, settings.mint, seed=0, head=head)
     features, labels = minted.accepted()
