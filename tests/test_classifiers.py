@@ -53,13 +53,20 @@ def few(y: np.ndarray[Any, Any], each: int = 4) -> np.ndarray[Any, Any]:
     return known
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.EstimatorCheckFailedWarning")
-@pytest.mark.parametrize("name", FEATURES)
-def test_scikit_learn_contract(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def brief_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 steps instead of 500 for `pseudo`, where the number of fits counts and not how good they are."""
+
     def brief(*given: Any, **more: Any) -> Any:
-        return fit_student(*given, **{**more, "steps": 50})  # of 500: the contract asks for hundreds of fits
+        return fit_student(*given, **{**more, "steps": 50})
 
     monkeypatch.setattr("augmint.classify.classifiers.pseudo.fit_student", brief)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.EstimatorCheckFailedWarning")
+@pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.usefixtures("brief_student")
+def test_scikit_learn_contract(name: str) -> None:
     found = check_estimator(classifier(name), expected_failed_checks=NOT_EXPECTED_TO_PASS, on_fail=None, on_skip=None)
     by = {status: {r["check_name"]: r["exception"] for r in found if r["status"] == status} for status in STATUSES}
     assert len(by["passed"]) > 40
@@ -69,6 +76,7 @@ def test_scikit_learn_contract(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.usefixtures("brief_student")
 def test_the_failed_check_fails_only_because_minus_one_is_unlabelled(name: str) -> None:
     """With other names for the same classes that check's case works."""
     x, y = blobs(60)
@@ -142,6 +150,7 @@ def test_labels_of_several_types_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.usefixtures("brief_student")
 def test_minted_samples_count_by_their_weight(name: str) -> None:
     """Minted rows that name another class win at a large weight and do next to nothing at a tiny one."""
     x, y = blobs(spread=0.5)
@@ -163,6 +172,7 @@ def test_minted_samples_without_a_weight_count_as_much_as_all_labels() -> None:
 
 
 @pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.usefixtures("brief_student")
 def test_children_of_held_out_rows_do_not_calibrate(name: str) -> None:
     """Minted right beside their parents they would tell the held-out labels: the same temperature as without them."""
     x, y = blobs(150, spread=6.0)
