@@ -106,7 +106,7 @@ def table(cells: Cells) -> str:
                 both = of[name].keys() & of[best].keys()
                 if both:
                     gap = statistics.mean(of[best][seed] - of[name][seed] for seed in both)
-                    line += f"   {name} ({', '.join(sorted(chosen))}) {gap:.1f} on {len(both)} seeds"
+                    line += f"   {name} ({', '.join(sorted(chosen))}) {gap:.1f} on seeds {' '.join(sorted(both))}"
         lines.append(line)
     return "\n".join(lines)
 
