@@ -31,7 +31,7 @@ TRACE, STOPPED = (str(Path(__file__).with_name(name)) for name in ("trace.py", "
 def start(processes: int, *command: str) -> str:
     """What the first of so many processes prints; one alone is this process."""
     if processes == 1:
-        return alone(*command)
+        return here(*command)
     torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -41,7 +41,7 @@ def start(processes: int, *command: str) -> str:
     return done.stdout
 
 
-def alone(*command: str) -> str:
+def here(*command: str) -> str:
     """The same command without torchrun, sparing it the seconds of importing torch."""
     if command[:2] == ("-m", "augmint"):
         return augmint(*command[2:]).stdout
