@@ -21,13 +21,14 @@ import numpy as np
 import torch
 
 from augmint.classify.scratch import ScratchClassifier, build
-from augmint.config import ImageGeneratorSettings, MintSettings
+from augmint.config import ImageGeneratorSettings, MintSettings, RepresentSettings
 from augmint.data.table import ImageTable
 from augmint.generate.image import train_image_generator
 from augmint.judge.workers import over_cores
 from augmint.mint import Thresholds, Wish, Work, filters, many, mint_many
 from augmint.mint.distances import nearest_images, to_parents
 from augmint.mint.draw import judge
+from augmint.represent import train_encoder
 from augmint.seeding import torch_generator
 from augmint.train import Compute
 
@@ -50,8 +51,9 @@ def pool_of(count: int) -> ImageTable:
 
 def work_of(pool: ImageTable, compute: Compute) -> Work:
     some = pool.take(torch.arange(2000))
-    features = some.images.flatten(1)[:, ::24].float()
-    generator = train_image_generator(some, features, ImageGeneratorSettings(images=640), compute, seed=0)
+    encoder = train_encoder(some, RepresentSettings(images=256, latent=0), compute, seed=0)
+    learn = ImageGeneratorSettings(images=640)
+    generator = train_image_generator(some, encoder.features(some), learn, compute, seed=0, encoder=encoder)
     facts = {"network": "cnn", "shape": list(SHAPE), "width": 32, "classes": CLASSES}
     network = compute.place(build("cnn", SHAPE, 32, CLASSES)).eval()
     model = ScratchClassifier(network, facts, compute)

@@ -4,12 +4,13 @@
 
 Fashion-MNIST's training images, no labels. At 16 × 16 every loss, with and without spectral normalisation of D, with
 and without R1 and R2 (β 1), as a plain game: λ 1, no reconstruction, no diversity term, the default's networks and
-rates. At 28 × 28, full length: the default; and the article's form: adversarial loss with the slip corrected, D on the
+rates. At 28 × 28, full length: the default, whose D stands on the encoder that finds neighbours; D with convolutions of
+its own and less to say, the default before; and the article's form: adversarial loss with the slip corrected, D on the
 projection with its BatchNorm head, N(0, 0.02), no spectral normalisation, no constraint, no change to what D sees, no
 average of weights (its tanh is our sigmoid on another scale).
 
 FD-cnn: Fréchet distance between the features of 5,000 children and 5,000 real images, in an encoder that shares
-nothing with G, D or the neighbours, measured at ten moments; the least is the best. *real*: the same of 5,000 other
+nothing with G, D and the neighbours, measured at ten moments; the least is the best. *real*: the same of 5,000 other
 real images. *Gaussian in pixel PCA*: the rival, a Gaussian on the first principal components of the pixels, whose
 number and scale are chosen by this very distance. A run whose loss or weights are no longer finite has diverged.
 Gradient norms: medians of the first and the last tenth of the game, and the largest.
@@ -55,6 +56,7 @@ def cells(size: int) -> dict[str, ImageGeneratorSettings]:
     whole = ImageGeneratorSettings(images=IMAGES[size])
     if size == 28:
         article: dict[str, Any] = {
+            "trunk": "own",
             "discriminators": ("projection",),
             "loss": "adversarial",
             "lambda_": 1.0,
@@ -67,8 +69,9 @@ def cells(size: int) -> dict[str, ImageGeneratorSettings]:
             "d_optimiser": OptimiserSettings(),
             "g_optimiser": OptimiserSettings(),
         }
-        return {"default": whole, "article": whole.model_copy(update=article)}
-    plain = whole.model_copy(update={"lambda_": 1.0, "reconstruction": 0.0, "diversity": 0.0})
+        own = whole.model_copy(update={"trunk": "own", "lambda_": 0.02})
+        return {"default": whole, "own": own, "article": whole.model_copy(update=article)}
+    plain = whole.model_copy(update={"trunk": "own", "lambda_": 1.0, "reconstruction": 0.0, "diversity": 0.0})
     found = {}
     for loss, spectral, beta in product(("adversarial", "margin", "hinge", "relativistic"), (True, False), (0.0, 1.0)):
         name = f"{loss}{' + spectral' * spectral}{' + R1 R2' * (beta > 0)}"
@@ -78,9 +81,10 @@ def cells(size: int) -> dict[str, ImageGeneratorSettings]:
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """What all cells of one size share: images, who is near whom, and the encoder that measures."""
+    """What all cells of one size share: images, an encoder, who is near whom by it, and another one that measures."""
 
     pool: ImageTable
+    encoder: Encoder
     features: Tensor
     near: Tensor
     measure: Callable[[Tensor], float]  # uint8 images → FD-cnn to real ones
@@ -124,14 +128,15 @@ def room(size: int, work: Path, compute: Compute) -> Room:
         (measure(images), k, scale) for k, scale, images in gaussians(pool.gather(torch.arange(len(pool))), MEASURED)
     ]
     least, k, scale = min(tried)
-    features = _encoder(work / f"neighbours-{size}.safetensors", pool, 0, compute).features(pool)
-    rival = {"fd": least, "components": k, "scale": scale}
-    return Room(pool, features, neighbours(features, 10), measure, measure(kept[MEASURED:]), rival)
+    encoder = _encoder(work / f"neighbours-{size}.safetensors", pool, 0, compute)
+    features, rival = encoder.features(pool), {"fd": least, "components": k, "scale": scale}
+    return Room(pool, encoder, features, neighbours(features, 10), measure, measure(kept[MEASURED:]), rival)
 
 
 def play(here: Room, settings: ImageGeneratorSettings, seed: int, compute: Compute) -> Seen:
     """One training: the distance at ten moments, gradient norms, whether it diverged."""
-    trainer = ImageTrainer(here.pool, here.features, here.near, settings, compute, seed, None)
+    encoder = here.encoder if settings.trunk == "encoder" else None
+    trainer = ImageTrainer(here.pool, here.features, here.near, settings, compute, seed, encoder)
     plan = Plan(settings.images, settings.batch, seed, STREAM, compute.device)
     parents = permutation(len(here.pool), seed, "parents")[:MEASURED]
     curve: list[list[float]] = []

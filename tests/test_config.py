@@ -62,6 +62,8 @@ def test_what_does_not_fit_is_named(call: object, message: str) -> None:
         ({"image": {"beta": 1.0, "constraint": "none"}}, "image.beta=1 weighs"),
         ({"feature": {"beta": 1.0, "constraint": "none"}}, "feature.beta=1 weighs"),
         ({"image": {"farthest": "uniform", "discriminators": ["image"]}}, "image.farthest=uniform counts for pairs"),
+        ({"image": {"discriminators": ["image", "siamese"]}}, "image.discriminators=siamese learns to see by itself"),
+        ({"image": {"trunk": "own", "perception": 0.3}}, "image.perception=0.3 counts with trunk=encoder"),
         ({"feature": {"farthest": "other", "form": "noise"}}, "feature.farthest=other counts for pairs"),
     ],
 )
@@ -80,9 +82,9 @@ def test_generators_refuse_what_cannot_work_or_does_nothing(given: dict[str, obj
             "feature": {"condition": "cluster", "form": "noise", "farthest": "uniform"},
         },
         {"image": {"delta": 0.2, "loss": "margin"}, "feature": {"constraint": "none"}},  # whose beta was not set
-        {"image": {"discriminators": ["contrastive"], "farthest": "generated"}},
+        {"image": {"discriminators": ["contrastive"], "farthest": "generated", "trunk": "own"}},
         {"image": {"discriminators": ["projection"]}, "feature": {"form": "noise"}},  # semi_hard was not set
-        {"image": {"farthest": "uniform", "discriminators": ["siamese", "image"]}},
+        {"image": {"farthest": "uniform", "discriminators": ["siamese", "image"], "trunk": "own"}},
     ],
 )
 def test_generators_take_what_fits(given: dict[str, dict[str, object]]) -> None:

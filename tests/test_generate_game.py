@@ -16,8 +16,8 @@ from augmint.config import (
     RepresentSettings,
 )
 from augmint.data.table import ImageTable
-from augmint.errors import UsageError
-from augmint.generate import contrast, groups, pairs
+from augmint.errors import InputError, UsageError
+from augmint.generate import contrast, groups, losses, pairs
 from augmint.generate.feature import FeatureGenerator, FeatureTrainer, train_feature_generator
 from augmint.generate.game import LAZY, Game, frozen, optimiser
 from augmint.generate.image import ImageGenerator, train_image_generator
@@ -34,7 +34,7 @@ from augmint.train import Compute, RunDir, checkpoint
 from fake_mint import digits
 
 CPU = Compute(torch.device("cpu"), bf16=False)
-SMALL = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, images=64, batch=16)
+SMALL = ImageGeneratorSettings(trunk="own", width=4, d_width=4, noise=8, latent=16, images=64, batch=16)
 NONE = ContrastSettings(views="none")
 
 
@@ -223,39 +223,83 @@ def test_the_contrastive_discriminator_learns_real_from_generated() -> None:
 # --- D on the trained encoder ----------------------------------------------------------------------
 
 
+def trunk_on(shape: tuple[int, int, int], name: str = "resnet8", grid: int = 2, levels: int = 3) -> FrozenTrunk:
+    torch.manual_seed(0)
+    network = backbone(name, shape, 8, grid=grid, levels=levels)
+    return FrozenTrunk(network, torch.zeros(network.features), torch.eye(network.features)[:, :5], shape).train()
+
+
 def test_a_frozen_trunk_is_the_encoder_and_lets_gradients_pass() -> None:
-    network = backbone("cnn", (1, 8, 8), 8)
-    trunk = FrozenTrunk(network, torch.zeros(network.features), torch.eye(network.features)).train()
-    images = some(5, 0, 1, 8, 8).requires_grad_()
-    features = trunk(images)
-    network.eval()
-    wanted = torch.nn.functional.normalize(network(images), dim=1) * network.features**0.5
-    torch.testing.assert_close(features, wanted)
-    features.sum().backward()
+    trunk = trunk_on((1, 16, 16))
+    images = some(5, 0, 1, 16, 16).requires_grad_()
+    seen = trunk(images)
+    network = trunk.backbone.eval()
+    hidden = network(images)
+    wanted = torch.nn.functional.normalize(torch.nn.functional.normalize(hidden, dim=1)[:, :5], dim=1) * 5**0.5
+    torch.testing.assert_close(seen[:, -5:], wanted)
+    torch.testing.assert_close(trunk.features(images), wanted)
+    torch.testing.assert_close(trunk.of_whitened(3 * wanted), wanted)
+    # The first features are the means over the 2 x 2 cells of the last maps, the first of which trunk.maps gives.
+    last, *others = trunk.maps(seen)
+    side = int(last.shape[1] ** 0.5)
+    pooled = torch.nn.functional.adaptive_avg_pool2d(last.view(5, side, side, -1).permute(0, 3, 1, 2), 2).flatten(1)
+    torch.testing.assert_close(pooled, hidden[:, : network.last])
+    assert [m.shape[2] for m in (last, *others)] == list(network.maps)
+    assert seen.shape[1] == sum(m[0].numel() for m in (last, *others)) + 5
+    seen.sum().backward()
     assert images.grad.abs().sum() > 0  # type: ignore[union-attr]
     assert not any(p.requires_grad for p in trunk.parameters())
 
 
-def test_projection_on_the_encoder_trains_saves_and_leaves_the_encoder_alone(tmp_path: Path) -> None:
+def test_what_stands_on_the_encoder_is_what_its_formulas_say() -> None:
+    trunk = trunk_on((1, 16, 16))
+    one, other = (trunk(some(4, i, 1, 16, 16)) for i in (0, 1))
+    anchors = trunk.features(some(4, 2, 1, 16, 16))
+    judge = image_discriminator("image", (1, 16, 16), 6, spectral=False, trunk=trunk)
+    told = []
+    for level, (first, _, last) in zip(trunk.maps(one), judge.heads, strict=True):
+        cells = torch.nn.functional.leaky_relu(level @ first.weight.T + first.bias, 0.2) @ last.weight.T + last.bias
+        told.append(cells.mean((1, 2)))
+    torch.testing.assert_close(judge(one, anchors), torch.stack(told).mean(0))
+    assert torch.equal(judge(one, anchors), judge(one, other[:, -5:]))  # not of the anchor
+    match = image_discriminator("pair", (1, 16, 16), 6, spectral=False, trunk=trunk)
+    own = one[:, -5:]
+    torch.testing.assert_close(match(one, anchors), match.layers(torch.cat([own, anchors, own - anchors], 1))[:, 0])
+    assert not torch.allclose(match(one, anchors), match(one, anchors.flip(0)))
+    made, real = (
+        [torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0]])],
+        [torch.tensor([[2.0, 2.0]]), torch.tensor([[4.0]])],
+    )
+    assert float(losses.perception(made, real)) == pytest.approx((1 / 2 + 2 / 4) / 2)
+    with pytest.raises(UsageError, match="siamese learns to see by itself"):
+        image_discriminator("siamese", (1, 16, 16), 6, trunk=trunk)
+
+
+@pytest.mark.parametrize("names", [("pair", "image"), ("projection",)])
+def test_d_on_the_encoder_trains_saves_and_leaves_the_encoder_alone(names: tuple[str, ...], tmp_path: Path) -> None:
     pool = digits(80)
     learn = RepresentSettings(backbone="cnn", width=8, images=160, batch=32, reconstruction=0.0)
     encoder = train_encoder(pool, learn, CPU, seed=0)
     before = {name: value.clone() for name, value in encoder.network.state_dict().items()}
-    settings = SMALL.model_copy(update={"discriminators": ("projection",), "trunk": "encoder", "warm_up": 0.0})
+    settings = SMALL.model_copy(
+        update={"discriminators": names, "trunk": "encoder", "warm_up": 0.0, "farthest": "other"}
+    )
     features = encoder.features(pool)
     generator = train_image_generator(pool, features, settings, CPU, seed=0, encoder=encoder)
-    trunk = generator.judges[0].trunk
+    trunk = generator.trunk
     assert isinstance(trunk, FrozenTrunk)
     for name, value in before.items():
         assert torch.equal(trunk.backbone.state_dict()[name], value), name
         assert torch.equal(encoder.network.state_dict()[name], value), name
     images = pool.images[:6]
-    torch.testing.assert_close(trunk(images.float() / 255) / trunk.outputs**0.5, encoder.features(images))
+    torch.testing.assert_close(trunk.features(images.float() / 255) / trunk.outputs**0.5, encoder.features(images))
     generator.save(tmp_path / "g.safetensors")
     loaded = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
     torch.testing.assert_close(loaded.realness(images, images), generator.realness(images, images))
     with pytest.raises(UsageError, match="trunk=encoder"):
         train_image_generator(pool, features, settings, CPU, seed=0)
+    with pytest.raises(InputError, match="not of this encoder"):
+        train_image_generator(pool, features[:, :3], settings, CPU, seed=0, encoder=encoder)
 
 
 def test_a_discriminator_with_batch_norm_sees_real_and_generated_in_one_call() -> None:

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from augmint.config import FeatureGeneratorSettings, ImageGeneratorSettings
+from augmint.data.table import ImageTable
 from augmint.generate.feature import FeatureTrainer
 from augmint.generate.image_training import ImageTrainer
 from augmint.generate.pairs import neighbours
+from augmint.represent.encoder import Encoder, Form, build
+from augmint.represent.whitening import Whitening
 from augmint.seeding import Draws
 from augmint.train import Compute
 from fake_mint import digits
@@ -20,15 +23,24 @@ from fake_mint import digits
 GOLDEN = Path(__file__).parent / "golden" / "traces_generate.json"
 CPU = Compute(torch.device("cpu"), bf16=False)
 STEPS, BATCH = 5, 24
-IMAGE = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, batch=BATCH)
+IMAGE = ImageGeneratorSettings(trunk="own", width=4, d_width=4, noise=8, latent=16, batch=BATCH)
 FEATURE = FeatureGeneratorSettings(noise=8, hidden=16, batch=BATCH)
 WAYS = {
     "image": {},
+    "image-encoder": {"trunk": "encoder"},
     "image-contrastive": {"discriminators": ("contrastive",), "loss": "adversarial", "beta": 0.1},
     "image-margin": {"loss": "margin", "delta": 0.2, "farthest": "other", "adaptive": 0.6, "condition": "cluster"},
     "feature": {},
     "feature-noise": {"form": "noise", "loss": "relativistic", "init": "normal002"},
 }
+
+
+def untrained(pool: ImageTable) -> Encoder:
+    """An encoder as it begins."""
+    form = Form("resnet8", pool.shape, 4, "auto", 0, 0, grid=2, levels=2)
+    torch.manual_seed(0)
+    network = build(form)[0].eval()
+    return Encoder(form, network, None, CPU, Whitening.none(network.features))
 
 
 def trace(way: str) -> list[dict[str, float]]:
@@ -38,7 +50,10 @@ def trace(way: str) -> list[dict[str, float]]:
     features = pool.images.flatten(1).float() / 255
     near = neighbours(features, 10)
     if way.startswith("image"):
-        trainer = ImageTrainer(pool, features, near, IMAGE.model_copy(update=WAYS[way]), CPU, 3, None)
+        settings = IMAGE.model_copy(update=WAYS[way])
+        encoder = untrained(pool) if settings.trunk == "encoder" else None
+        features = features if encoder is None else encoder.features(pool)
+        trainer = ImageTrainer(pool, features, near, settings, CPU, 3, encoder)
     else:
         trainer = FeatureTrainer(features, near, None, FEATURE.model_copy(update=WAYS[way]), CPU, 3)
     found = []

@@ -19,7 +19,7 @@ from augmint.seeding import Draws, permutation
 from augmint.train import Compute, Plan, RunDir
 
 CPU = Compute(torch.device("cpu"), bf16=False)
-SMALL = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, images=96, batch=16)
+SMALL = ImageGeneratorSettings(trunk="own", width=4, d_width=4, noise=8, latent=16, images=96, batch=16)
 FEATURES = FeatureGeneratorSettings(noise=8, hidden=16, images=128, batch=32)
 
 

@@ -152,7 +152,7 @@ def test_the_gallery_has_what_the_judges_believe_most_and_least() -> None:
 
 
 def test_the_gallery_has_ways_between_parents_of_one_class() -> None:
-    settings = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, images=32, batch=16)
+    settings = ImageGeneratorSettings(trunk="own", width=4, d_width=4, noise=8, latent=16, images=32, batch=16)
     generator = train_image_generator(POOL, POOL.images.flatten(1).float(), settings, CPU, seed=0)
     minted = mint(Fake(), POOL, settings=SOME)
     tensors, facts = gallery(minted, POOL, generator)

@@ -82,7 +82,9 @@ def test_candidates_are_those_of_draw(minted: Minted) -> None:
 
 def test_a_conditioned_generator_is_told_the_parents_cluster(tmp_path: Path) -> None:
     """In a run and by the thousand, also after loading: not the cluster that it guesses from the picture."""
-    settings = ImageGeneratorSettings(width=4, d_width=4, noise=8, latent=16, images=32, batch=16, clusters=5)
+    settings = ImageGeneratorSettings(
+        trunk="own", width=4, d_width=4, noise=8, latent=16, images=32, batch=16, clusters=5
+    )
     settings = settings.model_copy(update={"condition": "cluster"})
     features = POOL.images.flatten(1).float()
     train_image_generator(POOL, features, settings, CPU, seed=0).save(tmp_path / "g.safetensors")

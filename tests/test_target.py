@@ -232,7 +232,7 @@ def test_labels_reach_the_target_over_bridges_alone() -> None:
 def test_children_take_the_look_of_the_target_and_keep_their_class() -> None:
     table, labels = two_domains()
     across = Across.of(table, 10)
-    settings = ImageGeneratorSettings(width=16, d_width=8, images=16_000, batch=32)
+    settings = ImageGeneratorSettings(trunk="own", width=16, d_width=8, images=16_000, batch=32)
     features = unit(table.gather(torch.arange(len(table))).numpy())
     made = train_image_generator(table, features, settings, CPU, 0, near=across.near, sources=across.sources)
     parents = table.gather(across.sources)
@@ -247,7 +247,7 @@ def test_children_take_the_look_of_the_target_and_keep_their_class() -> None:
 def test_a_group_cannot_be_told_where_there_is_a_target() -> None:
     table, _ = two_domains(60)
     across = Across.of(table, 3)
-    settings = ImageGeneratorSettings(condition="cluster", images=64, width=4, d_width=4)
+    settings = ImageGeneratorSettings(trunk="own", condition="cluster", images=64, width=4, d_width=4)
     with pytest.raises(UsageError, match="leave it out with a target"):
         train_image_generator(table, torch.randn(60, 4), settings, CPU, 0, near=across.near, sources=across.sources)
 
@@ -260,7 +260,7 @@ def test_grain_becomes_as_strong_as_the_noise_of_the_target(tmp_path: Path) -> N
     table = ImageTable.of(both, torch.full((700,), -1), tuple("0123456789"))
     table = replace(table, domain=(torch.arange(700) >= 350).to(torch.int8))
     across = Across.of(table, 10)
-    settings = ImageGeneratorSettings(width=16, d_width=16, images=20_000, batch=32, lambda_=0.1)
+    settings = ImageGeneratorSettings(trunk="own", width=16, d_width=16, images=20_000, batch=32, lambda_=0.1)
     pairs = {"near": across.near, "sources": across.sources}
     made = train_image_generator(table, unit(both.numpy()), settings, CPU, 0, **pairs)
     assert made.network.grain is not None
@@ -273,11 +273,11 @@ def test_grain_becomes_as_strong_as_the_noise_of_the_target(tmp_path: Path) -> N
     assert torch.equal(again.generate(parents, Draws(0, "test", 0, across.sources)), once)
 
 
-def test_a_target_changes_the_weight_of_d_unless_it_is_given() -> None:
-    assert resolve("tiny", overrides={"target": "x"}).generate.image.lambda_ == 0.1
-    own = {"target": "x", "generate": {"image": {"lambda_": 0.3}}}
-    assert resolve("tiny", overrides=own).generate.image.lambda_ == 0.3
-    assert resolve("tiny").generate.image.lambda_ == ImageGeneratorSettings().lambda_
+def test_with_a_target_d_sees_for_itself_unless_it_is_told() -> None:
+    assert resolve("tiny", overrides={"target": "x"}).generate.image.trunk == "own"
+    told = {"target": "x", "generate": {"image": {"trunk": "encoder"}}}
+    assert resolve("tiny", overrides=told).generate.image.trunk == "encoder"
+    assert resolve("tiny").generate.image.trunk == ImageGeneratorSettings().trunk == "encoder"
 
 
 # --- a whole run ----------------------------------------------------------------------------------

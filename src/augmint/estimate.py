@@ -156,12 +156,14 @@ def _judge(s: Settings, sample: ImageTable, compute: Compute, splits: list[Split
 
 
 def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
-    features = torch.randn(len(sample), 128, generator=torch.Generator().manual_seed(0))
-    lines = []
-    i, f = s.generate.image.model_copy(update={"trunk": "own"}), s.generate.feature  # there is no encoder yet
+    encoder = _untrained(s, sample, compute)
+    features = torch.randn(len(sample), encoder.network.features, generator=torch.Generator().manual_seed(0))
+    lines, i, f = [], s.generate.image, s.generate.feature
     if i.enabled:
         rate = per_image(
-            lambda n: train_image_generator(sample, features, i.model_copy(update={"images": n}), compute, s.seed),
+            lambda n: train_image_generator(
+                sample, features, i.model_copy(update={"images": n}), compute, s.seed, encoder=encoder
+            ),
             i.batch,
         )
         lines.append(Line("generate-image", f"{i.loss}, {i.images:,} images", rate * i.images))

@@ -91,20 +91,21 @@ class ImageGeneratorSettings(Strict):
     d_width: Positive = 32
     noise: Positive = 32
     latent: Positive = 128
-    images: Positive = 160_000
+    images: Positive = 100_000
     batch: Positive = 64
     discriminators: tuple[Literal["image", "pair", "siamese", "projection", "contrastive"], ...] = ("pair", "image")
     contrast: ContrastSettings = ContrastSettings()  # of the discriminator "contrastive"
-    trunk: Literal["own", "encoder"] = "own"  # what the discriminator "projection" stands on
+    trunk: Literal["own", "encoder"] = "encoder"  # what image, pair and projection see with; the others: own
     condition: Literal["none", "cluster", "class"] = "none"  # what G is told of a child besides parent and noise
     clusters: Positive = 20  # of the representation, by k-means: for condition=cluster and farthest=other
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"
-    lambda_: NonNegative = 0.02  # weight of the adversarial term in G's objective
+    lambda_: NonNegative = 0.1  # weight of the adversarial term in G's objective
     beta: NonNegative = 0.0  # weight of the constraint on D
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0  # the margin is 1 - delta
     farthest: Literal["generated", "uniform", "farthest", "semi_hard", "other"] = "semi_hard"
     reconstruction: NonNegative = 1.0  # of a real neighbour from the parent and the neighbour's code
+    perception: NonNegative = 0.2  # of the same as the encoder sees it, with trunk=encoder; from the end of the warm-up
     prior: NonNegative = 0.004  # how closely those codes have to follow N(0, 1), within the reconstruction term
     warm_up: Fraction = 0.2  # share of the training before D takes part (none without reconstruction)
     consistency: NonNegative = 0.0  # the noise has to be found again in the child
@@ -156,6 +157,12 @@ class GenerateSettings(Strict):
     @model_validator(mode="after")
     def fit_together(self) -> Self:
         image, feature = self.image, self.feature
+        seeing = {"siamese", "contrastive"} & set(image.discriminators)
+        if image.enabled and seeing and image.trunk == "encoder":
+            raise ValueError(f"image.discriminators={min(seeing)} learns to see by itself; set image.trunk=own")
+        usual = type(image).model_fields["perception"].default
+        if image.enabled and image.trunk == "own" and image.perception not in (0, usual):
+            raise ValueError(f"image.perception={image.perception:g} counts with trunk=encoder alone; leave it out")
         pairs = {"pair", "siamese"} & set(image.discriminators)
         if image.enabled:
             _refuse_idle("image", image, bool(pairs), "discriminators has no pair or siamese")

@@ -23,6 +23,7 @@ from augmint.generate.network import ImageGeneratorNetwork
 from augmint.generate.pairs import neighbours
 from augmint.generate.snapshots import Snapshots
 from augmint.networks.codec import Shape
+from augmint.networks.contrastive import FrozenTrunk
 from augmint.represent.encoder import Encoder, Form, form_from
 from augmint.seeding import Draws
 from augmint.train import Compute, Plan, StageDir, checkpoint, fit
@@ -38,7 +39,8 @@ class ImageGenerator:
     settings: ImageGeneratorSettings
     compute: Compute
     seconds: float = field(default=0.0)
-    trunk: Form | None = None  # of the encoder that D stands on
+    trunk: FrozenTrunk | None = None  # that D stands on
+    form: Form | None = None  # of the trunk's encoder
     told: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))  # [N]: groups of its images
 
     @torch.inference_mode()
@@ -67,10 +69,19 @@ class ImageGenerator:
         self.judges.eval()
         parts = [torch.zeros(0)]
         for some, of in zip(torch.split(images, batch), torch.split(parents, batch), strict=True):
-            pair = to_float(some, self.compute), to_float(of, self.compute)
+            pair = self._seen(some, of)
             with self.compute.autocast():
                 parts.append(torch.stack([judge(*pair).float() for judge in self.judges]).mean(0).cpu())
         return torch.cat(parts)
+
+    def _seen(self, images: Tensor, parents: Tensor) -> tuple[Tensor, Tensor]:
+        """What D is given of images and their parents; a parent of several is looked at once."""
+        if self.trunk is None:
+            return to_float(images, self.compute), to_float(parents, self.compute)
+        each, of = torch.unique(parents.flatten(1), dim=0, return_inverse=True)
+        with self.compute.autocast():
+            anchors = self.trunk.features(to_float(each.view(-1, *parents.shape[1:]), self.compute))
+            return self.trunk(to_float(images, self.compute)), anchors[of.to(anchors.device)]
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or tuple(images.shape[1:]) != tuple(self.shape) or images.dtype != torch.uint8:
@@ -89,10 +100,12 @@ class ImageGenerator:
             "groups": self.network.groups,
             "told": self.told,
             "grain": self.network.grain is not None,
-            "trunk": None if self.trunk is None else asdict(self.trunk),
+            "form": None if self.form is None else asdict(self.form),
+            "outputs": None if self.trunk is None else self.trunk.outputs,
         }
         weights = {"network": self.network.state_dict(), "judges": self.judges.state_dict()}
-        checkpoint.save(path, {**facts, **weights})
+        eyes = {} if self.trunk is None else {"trunk": self.trunk.state_dict()}
+        checkpoint.save(path, {**facts, **weights, **eyes})
 
     @staticmethod
     def load(path: Path, compute: Compute) -> "ImageGenerator":
@@ -102,23 +115,26 @@ class ImageGenerator:
             raise InputError(f"{path} holds no image generator; delete it to compute it again")
         settings = ImageGeneratorSettings.model_validate(state["settings"])
         shape = cast(Shape, tuple(state["shape"]))
-        form = None if state["trunk"] is None else form_from(state["trunk"])
-        sizes = [weights.shape[1] for name, weights in state["judges"].items() if name.endswith("trunk.matrix")]
-        trunk = None if form is None else empty_trunk(form, sizes[0])
+        form = None if state["form"] is None else form_from(state["form"])
+        trunk = None if form is None else compute.place(empty_trunk(form, state["outputs"]))
         network, judges = build_game(shape, settings, 0, state["groups"], trunk, state.get("grain", False))
         network.load_state_dict(state["network"])
         judges.load_state_dict(state["judges"])
+        if trunk is not None:
+            trunk.load_state_dict(state["trunk"])
         placed = compute.place(network).eval(), compute.place(judges).eval()
         told = state.get("told", torch.zeros(0, dtype=torch.int64))
-        return ImageGenerator(*placed, shape, settings, compute, state["seconds"], form, told)
+        return ImageGenerator(*placed, shape, settings, compute, state["seconds"], trunk, form, told)
 
 
 def _encoder_for(settings: ImageGeneratorSettings, encoder: Encoder | None) -> Encoder | None:
-    """The encoder, where a discriminator asks for it."""
-    if settings.trunk == "own" or "projection" not in settings.discriminators:
+    """The encoder, where discriminators stand on it."""
+    if settings.trunk == "own":
         return None
     if encoder is None:
-        raise UsageError("trunk=encoder: give train_image_generator the encoder that D is to stand on")
+        raise UsageError(
+            "trunk=encoder: give train_image_generator the encoder that D is to stand on, or set trunk=own"
+        )
     return encoder
 
 
@@ -137,15 +153,17 @@ def train_image_generator(
     rows and their `near` int64 [N, k] (default: nearest neighbours in the features). With a target `sources` int64 [S]
     are the rows of all parents, and `near` [S, k] the rows of the target images that show much the same (across.py).
 
-    Labels are looked at with condition=class alone, `encoder` with trunk=encoder. A stage checkpoints, resumes and
-    keeps snapshots: reals.png, fakes_<images>.png. InputError if features and images do not fit, Diverged if a loss or
-    weight is no longer finite.
+    Labels are read with condition=class alone. With trunk=encoder D sees by `encoder`, whose the features are then.
+    A stage checkpoints, resumes and keeps snapshots: reals.png, fakes_<images>.png. InputError if features and images
+    do not fit, Diverged if a loss or weight is no longer finite.
     """
     if len(features) != len(table):
         raise InputError(f"{len(features)} features for {len(table)} images; compute them from the same table")
     if compute.device.type != "cpu" and isinstance(table.images, Tensor):
         table = replace(table, images=table.images.to(compute.device))
     encoder = _encoder_for(settings, encoder)
+    if encoder is not None and features.shape[1] != encoder.whitening.matrix.shape[1]:
+        raise InputError(f"{features.shape[1]} features an image are not of this encoder; compute them with it")
     near = neighbours(features.float(), settings.neighbours) if near is None else near
     trainer = ImageTrainer(table, features.float(), near, settings, compute, seed, encoder, sources)
     count = len(table) if sources is None else len(sources)
@@ -153,9 +171,9 @@ def train_image_generator(
     shape = table.shape
 
     def finished(seconds: float = 0.0) -> ImageGenerator:
-        form, told = None if encoder is None else encoder.form, trainer.told
+        form, trunk, told = None if encoder is None else encoder.form, trainer.trunk, trainer.told
         judges = trainer.game.judges
-        return ImageGenerator(trainer.average.module, judges, shape, settings, compute, seconds, form, told)
+        return ImageGenerator(trainer.average.module, judges, shape, settings, compute, seconds, trunk, form, told)
 
     snapshots = Snapshots(stage, table, seed, plan, lambda images, draws: finished().generate(images, draws), sources)
     seconds = fit(trainer.step, count, plan, trainer.state(), stage, on_look=snapshots.look)

@@ -7,7 +7,7 @@ image.py trains with it and keeps the result.
 """
 
 import math
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from augmint.seeding import Draws
 from augmint.train import Compute, set_rate
 
 STREAM = "generate-image"
+DIRECTIONS = 128  # that discriminators on the encoder compare a child and its parent along
 
 
 def build_game(
@@ -61,19 +62,28 @@ def to_float(images: Tensor, compute: Compute) -> Tensor:
 
 
 def trunk_of(encoder: Encoder) -> FrozenTrunk:
-    """What a discriminator stands on: the encoder's network and whitening."""
-    return FrozenTrunk(encoder.network, encoder.whitening.mean, encoder.whitening.matrix)
+    """What discriminators stand on: the encoder's network, and its whitening along the directions of most variance."""
+    matrix = encoder.whitening.matrix[:, :DIRECTIONS]
+    return FrozenTrunk(encoder.network, encoder.whitening.mean, matrix, encoder.form.shape)
 
 
 def empty_trunk(form: Form, size: int) -> FrozenTrunk:
     """Room for one of `size` whitened features."""
     network, _ = build(form)
-    return FrozenTrunk(network, torch.zeros(network.features), torch.zeros(network.features, size))
+    return FrozenTrunk(network, torch.zeros(network.features), torch.zeros(network.features, size), form.shape)
 
 
 def _fall(progress: float) -> float:
     """Factor of G's learning rate: half a cosine from 1 down to a tenth."""
     return 0.55 + 0.45 * math.cos(math.pi * progress)
+
+
+class Made(NamedTuple):
+    """Children [B, …] of fresh noise, and the real neighbours made anew [B, …]: half by a step from the parent, half
+    from their own bottleneck; empty without reconstruction."""
+
+    children: Tensor
+    near: Tensor
 
 
 class ImageTrainer:
@@ -98,8 +108,10 @@ class ImageTrainer:
         conditions = int(self.groups.max()) + 1 if self.groups is not None and settings.condition != "none" else 0
         self.near = near[:, : settings.neighbours].to(compute.device)
         self.features = features.to(compute.device)
-        trunk = None if encoder is None else trunk_of(encoder)
-        network, judges = build_game(table.shape, settings, seed, conditions, trunk, sources is not None)
+        self.trunk = None if encoder is None else compute.place(trunk_of(encoder))
+        if self.trunk is not None:
+            self.anchors = self.trunk.of_whitened(self.features)
+        network, judges = build_game(table.shape, settings, seed, conditions, self.trunk, sources is not None)
         self.network = compute.place(network)
         self.game = Game(settings, cast("list[Discriminator]", list(compute.place(judges))), compute, settings.contrast)
         self.adaptive = Adaptive(settings.adaptive, settings.adaptive_images) if settings.adaptive else None
@@ -137,39 +149,55 @@ class ImageTrainer:
         rows = rows if self.sources is None else self.sources[rows]
         parents, near = self._images(rows), self._images(near_rows)
         like = parents if self.sources is None else self._images(other_rows)  # as far from `near` as real ones are
-        children, loss, metrics = self._play(parents, near, like, rows, near_rows, draws)
+        made, loss, metrics = self._play(parents, near, like, rows, near_rows, draws)
         if progress >= s.warm_up or not s.reconstruction:
-            adversarial, more = self._judge(parents, near, children, rows, draws)
-            loss, metrics = loss + adversarial, {**metrics, **more, "g_loss": adversarial.detach()}
+            judged, more = self._judge(parents, near, made, rows, draws)
+            loss, metrics = loss + judged, metrics | more
         set_rate(self.optimiser, s.g_optimiser.lr * _fall(progress))
         metrics["g_gradient"] = update(self.network, loss, self.optimiser)
         self.average.update(self.network)
         return metrics
 
     def _judge(
-        self, parents: Tensor, near: Tensor, children: Tensor, rows: Tensor, draws: Draws
+        self, parents: Tensor, near: Tensor, made: Made, rows: Tensor, draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A step of D, then what it says about the children: the adversarial term and D's metrics."""
+        """A step of D, then what it says about the children: the adversarial term, what D's eyes miss in the images
+        that were made anew, and D's metrics."""
         s = self.settings
         far = opposite(s.farthest, self.features[rows], draws, None if self.groups is None else self.groups[rows])
         of_source = s.farthest == "other" and self.sources is None  # a neighbour could be of the parent's own group
-        others = [] if far is None else [parents[far] if of_source else near[far]]
         chance = 1.0 if self.adaptive is None else self.adaptive.chance
-        shown, shown_near, shown_parents, *shown_far = together(
-            [children, near, parents, *others], draws.fork("views"), s.augment, chance
-        )
-        real = (shown_near, shown_parents)
-        mismatched = (shown_far[0], shown_parents) if shown_far else None
-        metrics = self.game.d_step(real, (shown.detach(), shown_parents), mismatched, draws)
+
+        def shown(*images: Tensor) -> list[Tensor]:
+            return together(images, draws.fork("views"), s.augment, chance)
+
+        metrics: dict[str, Tensor] = {}
+        lost = torch.zeros((), device=near.device)
+        if self.trunk is None:
+            children, real, anchors = shown(made.children, near, parents)
+            others = [] if far is None else shown(parents[far] if of_source else near[far])
+        else:
+            anchors, again = self.anchors[rows], [made.near] if s.perception and s.reconstruction else []
+            with torch.no_grad(), self.compute.autocast():
+                real = self.trunk(*shown(near))
+                others = [] if far is None else [self.trunk(*shown(parents[far])) if of_source else real[far]]
+            with self.compute.autocast():
+                children, *seen_again = self.trunk(torch.cat(shown(made.children, *again))).split(len(rows))
+            if seen_again:
+                lost = losses.perception(self.trunk.maps(seen_again[0]), self.trunk.maps(real))
+                metrics["perception"] = lost.detach()
+        mismatched = (others[0], anchors) if others else None
+        metrics |= self.game.d_step((real, anchors), (children.detach(), anchors), mismatched, draws)
         if self.adaptive is not None:
             self.adaptive.heed(float(metrics["d_sign"]), len(rows))
             metrics["d_chance"] = torch.tensor(self.adaptive.chance)
-        return self.game.g_loss((shown, shown_parents), real, draws), metrics
+        adversarial = self.game.g_loss((children, anchors), (real, anchors), draws)
+        return adversarial + s.perception * lost, metrics | {"g_loss": adversarial.detach()}
 
     def _play(
         self, parents: Tensor, near: Tensor, like: Tensor, rows: Tensor, near_rows: Tensor, draws: Draws
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Children [B, …] of fresh noise, and the terms of G's objective that need no discriminator."""
+    ) -> tuple[Made, Tensor, dict[str, Tensor]]:
+        """What G makes of a batch, and the terms of its objective that need no discriminator."""
         s, net, half = self.settings, self.network, (len(parents) + 1) // 2
         noise = draws.normal("noise", s.noise)
         with self.compute.autocast():
@@ -208,7 +236,7 @@ class ImageTrainer:
             loss, metrics["guess"] = loss + guess, guess.detach()
         if net.grain is not None:
             metrics["grain"] = net.grain.detach().abs().mean()
-        return net.grained(children, draws), loss, metrics
+        return Made(net.grained(children, draws), rest[: len(near)] if s.reconstruction else rest[:0]), loss, metrics
 
 
 def _groups(

@@ -9,7 +9,7 @@ their anchor (x_j⊥ of the article); they are wrong as much as generated ones a
 (Reed et al., "Generative adversarial text to image synthesis", ICML 2016, algorithm 1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +96,15 @@ def diversity(one: Tensor, other: Tensor, wanted: Tensor) -> Tensor:
     """
     apart = (one - other).abs().flatten(1).mean(1)
     return (1 - apart / wanted.clamp(min=1e-6)).relu().mean()
+
+
+def perception(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean over levels of E|m̃ − m| / E|m|: how otherwise an encoder sees images than those that they should be, by its
+    maps [N, …] of each level (Johnson et al., ECCV 2016, equation 2, with absolute differences)."""
+    missed = [
+        (one - other).abs().mean() / other.abs().mean().clamp(min=1e-6) for one, other in zip(made, real, strict=True)
+    ]
+    return torch.stack(missed).mean()
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

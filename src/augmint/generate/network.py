@@ -42,7 +42,7 @@ class ImageGeneratorNetwork(nn.Module):
         self.encoder = ImageEncoder(shape, width, latent)
         self.coder = _mlp(2 * latent, 2 * latent, 2 * noise)
         self.walk = _mlp(latent + noise + groups, 2 * latent, latent)
-        self.decoder = Decoder(shape, width, latent)
+        self.decoder = Decoder(shape, width, latent, fine=width // 4)
         if groups:
             self.guess = nn.Linear(latent, groups)
         self.grain = nn.Parameter(torch.full((shape[0], 1, 1), FIRST_GRAIN)) if grain else None

@@ -54,6 +54,18 @@ class Backbone(nn.Module):
         """How many of them, the first, are of the last stage."""
         return self.maps[0] * self.grid**2
 
+    def levels_of(self, images: Tensor) -> list[Tensor]:
+        """The maps [N, maps, h, w] of every level, the last first."""
+        raise NotImplementedError
+
+    def see(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The maps of every level, none where there are none, and the features [N, features]."""
+        maps = self.levels_of(images)
+        return maps, self.pooled(*maps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.see(images)[1]
+
     def pooled(self, *maps: Tensor) -> Tensor:
         """[N, maps, h, w] of each level, the last first → [N, features]: the mean of each cell, channel by channel."""
         return torch.cat([self._cells(level) for level in maps[: self.levels]], 1)
@@ -104,8 +116,8 @@ class Cnn(Backbone):
         self.maps = (inner,)
         _initialise(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.pooled(self.layers(self.standardised(images)))
+    def levels_of(self, images: Tensor) -> list[Tensor]:
+        return [self.layers(self.standardised(images))]
 
 
 class _Block(nn.Module):
@@ -179,13 +191,13 @@ class ResNet(Backbone):
             self.maps = (inner, *self.maps)
         _initialise(self)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def levels_of(self, images: Tensor) -> list[Tensor]:
         x = self.maxpool(self.relu(self.bn1(self.conv1(self.standardised(images)))))
         levels: list[Tensor] = []
         for name in self.stages:
             x = self.get_submodule(name)(x)
             levels.insert(0, x)
-        return self.pooled(*levels)
+        return levels
 
 
 def cnn(shape: Shape, width: int, stem: str) -> Backbone:
@@ -246,11 +258,13 @@ class Timm(Backbone):
         self.network.train()
         return tuple(maps.shape) if isinstance(maps, Tensor) and maps.ndim == 4 else ()
 
-    def forward(self, images: Tensor) -> Tensor:
-        images = self.standardised(images)
-        if self.grid == 1:
-            return cast(Tensor, self.network(images))
-        return self.pooled(self.network.forward_features(images))
+    def levels_of(self, images: Tensor) -> list[Tensor]:
+        return [self.network.forward_features(self.standardised(images))]
+
+    def see(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        maps = self.levels_of(images)
+        features = self.network.forward_head(*maps) if self.grid == 1 else self.pooled(*maps)
+        return maps if self.spatial else [], features
 
 
 FUNCTIONS = (cnn, resnet8, resnet14, resnet18, resnet50)

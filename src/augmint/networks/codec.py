@@ -75,9 +75,10 @@ class _Up(nn.Module):
 
 
 class Decoder(nn.Module):
-    """float [N, latent] → images float [N, C, H, W] in 0 … 1."""
+    """float [N, latent] → images float [N, C, H, W] in 0 … 1. With `fine` so many channels reach the full size, and one
+    more convolution there makes the image of them, so that pixels next to each other know of each other."""
 
-    def __init__(self, shape: Shape, width: int, latent: int) -> None:
+    def __init__(self, shape: Shape, width: int, latent: int, fine: int = 0) -> None:
         super().__init__()
         sizes = pyramid(shape[1:])
         deepest = max(len(sizes) - 1, 1)
@@ -90,7 +91,11 @@ class Decoder(nn.Module):
             layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), _Crop(sizes[level])]
             layers += [nn.BatchNorm2d(outer), nn.LeakyReLU(0.2, True)]
             inner = outer
-        layers.append(_Up(inner, shape[0], sizes[0]) if len(sizes) > 1 else nn.Conv2d(inner, shape[0], 3, 1, 1))
+        if fine and len(sizes) > 1:
+            layers += [_Up(inner, fine, sizes[0]), nn.BatchNorm2d(fine), nn.LeakyReLU(0.2, True)]
+            layers.append(nn.Conv2d(fine, shape[0], 3, 1, 1))
+        else:
+            layers.append(_Up(inner, shape[0], sizes[0]) if len(sizes) > 1 else nn.Conv2d(inner, shape[0], 3, 1, 1))
         self.body = nn.Sequential(*layers)
         self.latent = latent
 

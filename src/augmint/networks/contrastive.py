@@ -1,4 +1,4 @@
-"""Discriminators that stand on a representation: one that learns it contrastively, one that borrows the encoder's.
+"""Discriminators that stand on a representation: one that learns it contrastively, others that borrow the encoder's.
 
     judge = ContrastiveDiscriminator(shape=(3, 32, 32), width=32)
     features = judge.features(images)                       # float 0 … 1 [N, C, H, W] → [N, 128]
@@ -8,6 +8,13 @@
 ContraD (Jeong & Shin, "Training GANs with stronger augmentations via contrastive discriminator", ICLR 2021): the
 convolutions learn from contrastive losses alone, a small head on top says real or generated. G's gradient passes
 through all of it. The losses are in generate/contrast.py.
+
+    trunk = FrozenTrunk(encoder.network, mean, matrix, shape)
+    seen = trunk(images)                                    # once for all discriminators: float [N, size]
+    logits = MapsDiscriminator(trunk, width=32)(seen, anchors)
+
+A trained encoder knows from the first step what a discriminator of a few thousand steps hardly learns: what tells one
+thing from another, and which details go with it.
 """
 
 import copy
@@ -19,8 +26,10 @@ from torch import Tensor, nn
 
 from augmint.networks.backbones import Backbone
 from augmint.networks.codec import Shape
-from augmint.networks.discriminators import Discriminator, article_head, convolutions
+from augmint.networks.discriminators import Discriminator, FeaturePairDiscriminator, article_head, convolutions
 from augmint.networks.projectors import Projector, article
+
+Levels = tuple[tuple[int, int], ...]  # channels and cells of the maps of each level
 
 
 def _two_layers(inner: int, hidden: int, outer: int) -> nn.Sequential:
@@ -49,46 +58,101 @@ class ContrastiveDiscriminator(Discriminator):
 
 
 class FrozenTrunk(nn.Module):
-    """A copy of a trained encoder whose weights stay: images float 0 … 1 → whitened features [N, d], of length √d.
+    """A copy of a trained encoder whose weights stay: what discriminators see of an image where they stand on it.
 
-    Gradients pass to the images. It stays in evaluation mode, so an image's features do not depend on its batch.
+    images float 0 … 1 [N, C, H, W] → float [N, size]: the maps of every level, cell by cell, then `outputs` whitened
+    features, of length √outputs. Gradients pass to the images. It stays in evaluation mode, so what is seen of an image
+    does not depend on its batch.
     """
 
     mean: Tensor
     matrix: Tensor
 
-    def __init__(self, backbone: Backbone, mean: Tensor, matrix: Tensor) -> None:
+    def __init__(self, backbone: Backbone, mean: Tensor, matrix: Tensor, shape: Shape) -> None:
         super().__init__()
         self.backbone = copy.deepcopy(backbone).eval().requires_grad_(False)
         self.outputs = matrix.shape[1]
         self.register_buffer("mean", mean.clone())
         self.register_buffer("matrix", matrix.clone())
+        with torch.no_grad():
+            maps, _ = self.backbone.see(torch.zeros(1, *shape, device=next(backbone.parameters()).device))
+        self.levels: Levels = tuple((level.shape[1], level.shape[2] * level.shape[3]) for level in maps)
 
     def train(self, mode: bool = True) -> "FrozenTrunk":
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden: Tensor = self.backbone(images).float()
-        with torch.autocast(images.device.type, enabled=False):
-            hidden = (nn.functional.normalize(hidden, dim=1) - self.mean) @ self.matrix
-            unit: Tensor = nn.functional.normalize(hidden, dim=1)
+        maps, hidden = self.backbone.see(images)
+        cells = [level.permute(0, 2, 3, 1).flatten(1) for level in maps]  # in memory they lie so already
+        return torch.cat([*(level.float() for level in cells), self._whitened(hidden.float())], 1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Float [N, outputs], the last of what `forward` gives."""
+        return self._whitened(self.backbone(images).float())
+
+    def _whitened(self, hidden: Tensor) -> Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.of_whitened((nn.functional.normalize(hidden, dim=1) - self.mean) @ self.matrix)
+
+    def of_whitened(self, features: Tensor) -> Tensor:
+        """The same as `features`, of the encoder's whitened ones [N, d], d at least `outputs`, of any length."""
+        unit: Tensor = nn.functional.normalize(features[:, : self.outputs].float(), dim=1)
         return unit * math.sqrt(self.outputs)
+
+    def maps(self, seen: Tensor) -> list[Tensor]:
+        """[N, cells, channels] of every level of what `forward` gave."""
+        return _maps(seen, self.levels)
+
+
+def _maps(seen: Tensor, levels: Levels) -> list[Tensor]:
+    sizes = [channels * cells for channels, cells in levels]
+    parts = torch.split(seen[:, : sum(sizes)], sizes, 1)
+    return [part.view(len(seen), cells, channels) for part, (channels, cells) in zip(parts, levels, strict=True)]
+
+
+class MapsDiscriminator(Discriminator):
+    """Two layers on every cell of the maps that an encoder sees, the mean over cells and levels: real or generated?
+    After Sauer et al., "Projected GANs converge faster", NeurIPS 2021, without their mixing of channels and levels.
+
+    Candidates are what the trunk gives, float [N, size]. Of a trunk without maps it reads the features.
+    """
+
+    pairs = False
+
+    def __init__(self, trunk: FrozenTrunk, width: int) -> None:
+        super().__init__()
+        self.levels = trunk.levels or ((trunk.outputs, 1),)
+        self.heads = nn.ModuleList(_two_layers(channels, width, 1) for channels, _ in self.levels)
+
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        levels = _maps(candidates, self.levels)
+        told = [head(level).mean((1, 2)) for head, level in zip(self.heads, levels, strict=True)]
+        return torch.stack(told).mean(0)
+
+
+class MatchDiscriminator(FeaturePairDiscriminator):
+    """Three layers on the features of candidate and anchor and their difference: both real and of one class?
+
+    Candidates are what the trunk gives, float [N, size]; anchors its features [N, outputs].
+    """
+
+    def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
+        return super().score(candidates[:, -anchors.shape[1] :], anchors)
 
 
 class EncoderDiscriminator(Discriminator):
-    """The article's projection (→ 512 → 128) and head (→ 512 → 1) on a trained encoder's features: `trunk`, put in
-    after the layers above it were initialised and spectrally normalised; it is neither.
+    """The article's projection (→ 512 → 128) and head (→ 512 → 1) on a trained encoder's features; BatchNorm inside.
 
-    After Sauer et al., "Projected GANs converge faster", NeurIPS 2021. BatchNorm inside.
+    Candidates are what the trunk gives, float [N, size].
     """
 
     pairs = False
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.trunk: nn.Module = nn.Identity()
         self.projection: Projector = article(features)
         self.head = article_head(self.projection.features)
+        self.size = features
 
     def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
-        return cast(Tensor, self.head(self.projection(self.trunk(candidates))))[:, 0]
+        return cast(Tensor, self.head(self.projection(candidates[:, -self.size :])))[:, 0]

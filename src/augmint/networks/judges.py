@@ -11,7 +11,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from augmint.errors import UsageError
 from augmint.networks.codec import Shape
-from augmint.networks.contrastive import ContrastiveDiscriminator, EncoderDiscriminator, FrozenTrunk
+from augmint.networks.contrastive import (
+    ContrastiveDiscriminator,
+    EncoderDiscriminator,
+    FrozenTrunk,
+    MapsDiscriminator,
+    MatchDiscriminator,
+)
 from augmint.networks.discriminators import (
     Discriminator,
     FeatureDiscriminator,
@@ -31,6 +37,11 @@ IMAGE: dict[str, Callable[[Shape, int], Discriminator]] = {
     "siamese": SiameseDiscriminator,
     "projection": ProjectionDiscriminator,
     "contrastive": ContrastiveDiscriminator,
+}
+STANDING: dict[str, Callable[[FrozenTrunk, int], Discriminator]] = {
+    "image": MapsDiscriminator,
+    "pair": lambda trunk, width: MatchDiscriminator(trunk.outputs, 8 * width),
+    "projection": lambda trunk, width: EncoderDiscriminator(trunk.outputs),
 }
 FEATURE: dict[str, Callable[[int, int], Discriminator]] = {
     "feature": FeatureDiscriminator,
@@ -57,16 +68,15 @@ def image_discriminator(
     trunk: FrozenTrunk | None = None,
 ) -> Discriminator:
     """By name: image, pair, siamese, projection, contrastive. `spectral`: spectral normalisation on every layer
-    (Miyato et al., ICLR 2018). `trunk`: a trained encoder that "projection" stands on instead of convolutions of its
-    own. UsageError lists the names."""
-    if name == "projection" and trunk is not None:
-        made = EncoderDiscriminator(trunk.outputs)
-        _finish(made, spectral, init)
-        made.trunk = trunk
-        return made
+    (Miyato et al., ICLR 2018). `trunk`: a trained encoder on which image, pair and projection stand, instead of
+    convolutions of their own: their candidates are what it sees. UsageError lists the names."""
     if name not in IMAGE:
         raise UsageError(f"discriminator {name}: there is no such discriminator; choose one of {', '.join(IMAGE)}")
-    return _finish(IMAGE[name](shape, width), spectral, init)
+    if trunk is None:
+        return _finish(IMAGE[name](shape, width), spectral, init)
+    if name not in STANDING:
+        raise UsageError(f"discriminator {name} learns to see by itself; set trunk=own")
+    return _finish(STANDING[name](trunk, width), spectral, init)
 
 
 def feature_discriminator(
