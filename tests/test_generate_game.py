@@ -23,7 +23,7 @@ from augmint.generate.game import LAZY, Game, frozen, optimiser
 from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.generate.image_training import ImageTrainer
 from augmint.generate.views import Adaptive, together
-from augmint.networks.backbones import backbone
+from augmint.networks.backbones import Backbone, backbone
 from augmint.networks.contrastive import ContrastiveDiscriminator, FrozenTrunk
 from augmint.networks.discriminators import Discriminator
 from augmint.networks.judges import image_discriminator
@@ -249,6 +249,26 @@ def test_a_frozen_trunk_is_the_encoder_and_lets_gradients_pass() -> None:
     seen.sum().backward()
     assert images.grad.abs().sum() > 0  # type: ignore[union-attr]
     assert not any(p.requires_grad for p in trunk.parameters())
+
+
+class Flat(Backbone):
+    """An encoder without maps, such as a vision transformer."""
+
+    maps = (5,)
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.layer = nn.Linear(64, 5)
+
+    def see(self, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        return [], self.layer(images.flatten(1))
+
+
+def test_where_an_encoder_has_no_maps_its_features_stand_for_them() -> None:
+    trunk = FrozenTrunk(Flat(), torch.zeros(5), torch.eye(5), (1, 8, 8))
+    seen = trunk(some(4, 0, 1, 8, 8))
+    assert seen.shape == (4, 5) and torch.equal(trunk.maps(seen)[0][:, 0], seen)
+    assert image_discriminator("image", (1, 8, 8), 4, trunk=trunk)(seen, seen).shape == (4,)
 
 
 def test_what_stands_on_the_encoder_is_what_its_formulas_say() -> None:

@@ -76,7 +76,8 @@ class FrozenTrunk(nn.Module):
         self.register_buffer("matrix", matrix.clone())
         with torch.no_grad():
             maps, _ = self.backbone.see(torch.zeros(1, *shape, device=next(backbone.parameters()).device))
-        self.levels: Levels = tuple((level.shape[1], level.shape[2] * level.shape[3]) for level in maps)
+        levels = tuple((level.shape[1], level.shape[2] * level.shape[3]) for level in maps)
+        self.levels: Levels = levels or ((self.outputs, 1),)  # without maps the features stand for them
 
     def train(self, mode: bool = True) -> "FrozenTrunk":
         return super().train(False)
@@ -114,14 +115,14 @@ class MapsDiscriminator(Discriminator):
     """Two layers on every cell of the maps that an encoder sees, the mean over cells and levels: real or generated?
     After Sauer et al., "Projected GANs converge faster", NeurIPS 2021, without their mixing of channels and levels.
 
-    Candidates are what the trunk gives, float [N, size]. Of a trunk without maps it reads the features.
+    Candidates are what the trunk gives, float [N, size].
     """
 
     pairs = False
 
     def __init__(self, trunk: FrozenTrunk, width: int) -> None:
         super().__init__()
-        self.levels = trunk.levels or ((trunk.outputs, 1),)
+        self.levels = trunk.levels
         self.heads = nn.ModuleList(_two_layers(channels, width, 1) for channels, _ in self.levels)
 
     def score(self, candidates: Tensor, anchors: Tensor) -> Tensor:
