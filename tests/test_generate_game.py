@@ -316,6 +316,11 @@ def test_d_on_the_encoder_trains_saves_and_leaves_the_encoder_alone(names: tuple
     generator.save(tmp_path / "g.safetensors")
     loaded = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
     torch.testing.assert_close(loaded.realness(images, images), generator.realness(images, images))
+    state = checkpoint.load(tmp_path / "g.safetensors")
+    del state["form"]
+    checkpoint.save(tmp_path / "old.safetensors", state)
+    with pytest.raises(InputError, match="of an earlier augmint; delete it"):
+        ImageGenerator.load(tmp_path / "old.safetensors", CPU)
     with pytest.raises(UsageError, match="trunk=encoder"):
         train_image_generator(pool, features, settings, CPU, seed=0)
     with pytest.raises(InputError, match="not of this encoder"):

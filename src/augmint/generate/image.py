@@ -63,7 +63,7 @@ class ImageGenerator:
         return torch.cat(parts) if parts else images.clone()
 
     @torch.inference_mode()
-    def realness(self, images: Tensor, parents: Tensor, batch: int = 1024) -> Tensor:
+    def realness(self, images: Tensor, parents: Tensor, batch: int = 256) -> Tensor:
         """uint8 [N, C, H, W] twice → float32 [N] on the CPU: D's logits, the mean over discriminators."""
         self._check(images)
         self.judges.eval()
@@ -113,6 +113,8 @@ class ImageGenerator:
         state: dict[str, Any] = checkpoint.load(path)
         if state.get("kind") != "image-generator":
             raise InputError(f"{path} holds no image generator; delete it to compute it again")
+        if "form" not in state:
+            raise InputError(f"{path} is a generator of an earlier augmint; delete it to compute it again")
         settings = ImageGeneratorSettings.model_validate(state["settings"])
         shape = cast(Shape, tuple(state["shape"]))
         form = None if state["form"] is None else form_from(state["form"])
