@@ -186,8 +186,11 @@ def test_timms_names_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         def forward_features(self, x: torch.Tensor) -> torch.Tensor:
             return self.stem(x)
 
+        def forward_head(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3))
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.forward_features(x).mean((2, 3))
+            return self.forward_head(self.forward_features(x))
 
     fake = types.ModuleType("timm")
     fake.create_model = lambda *_, **__: Model()  # type: ignore[attr-defined]
@@ -213,8 +216,11 @@ def test_timm_is_asked_for_the_model_and_named_when_missing(monkeypatch: pytest.
         def forward_features(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1)[:, None, :5]  # tokens, no maps
 
+        def forward_head(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, 0]
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.flatten(1)[:, :5]
+            return self.forward_head(self.forward_features(x))
 
     def create_model(name: str, pretrained: bool, in_chans: int, num_classes: int) -> Model:
         assert (name, pretrained, in_chans, num_classes) == ("tiny", False, 3, 0)
