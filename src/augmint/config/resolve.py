@@ -22,7 +22,7 @@ def demo() -> Tree:
     """scikit-learn's digits in under 3 minutes on 2 cores."""
     return {
         "represent": {"width": 32, "images": 80_000},
-        "generate": {"image": {"images": 60_000}, "feature": {"images": 45_000}},
+        "generate": {"image": {"images": 32_000}, "feature": {"images": 45_000}},
         "classify": {"images": 9_600, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},
         "measure": {"images": 60_000},

@@ -124,6 +124,8 @@ def minted_copies(table: ImageTable, folder: Path) -> list[str]:
         return []
     of = int(test[row[found[0]]])
     example = f"{files[found[0]].relative_to(folder)} of {table.paths[of] or f'image {of}'}"
+    if len(found) == 1:
+        return [f"a minted image is a near copy of a test image ({example}): its arms look too good"]
     return [f"{len(found):,} minted images are near copies of test images (e.g. {example}): their arms look too good"]
 
 
