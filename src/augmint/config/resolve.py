@@ -54,8 +54,7 @@ def thorough() -> Tree:
 
 
 def across() -> Tree:
-    """What is other with a target, under any preset: D sees for itself, as an encoder of both domains has learnt to
-    overlook what they differ in."""
+    """What is other with a target, under any preset: D sees for itself, as all that was measured with one did."""
     return {"generate": {"image": {"trunk": "own"}}}
 
 
