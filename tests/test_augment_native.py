@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from augmint.augment import native, policy
+from augmint.augment.operations import NAMES, WIDE, Ranges, apply
 from augmint.data.table import Batch
 from augmint.seeding import Draws, torch_generator
 
@@ -36,6 +37,34 @@ def test_the_same_as_torch(monkeypatch, name, options, shape, as_float):
     assert torch.equal(threaded, compiled)
     assert torch.allclose(compiled, plain, atol=5e-5)
     assert not torch.equal(plain, views("none", shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["randaugment", "trivialaugment", "augmix"])
+def test_operations_are_the_same_as_torch(monkeypatch, name, shape):
+    compiled = views(name, shape, count=200)
+    monkeypatch.setattr(native, "ENOUGH", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    threaded = views(name, shape, count=200)
+    monkeypatch.undo()
+    monkeypatch.setattr(native, "library", lambda: None)
+    plain = views(name, shape, count=200)
+    assert torch.equal(threaded, compiled)
+    # a rounding can move a value by a whole level of posterize or equalize
+    assert (~torch.isclose(compiled, plain, atol=5e-5)).float().mean() < 1e-3
+    assert not torch.equal(plain, views("none", shape, count=200))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_operation_is_the_same_as_torch(monkeypatch, name):
+    images = torch.rand(64, 3, 9, 12, generator=torch_generator("images"))
+    level = torch.linspace(-1, 1, 64)
+    kind = torch.full((64,), NAMES.index(name))
+    found = [apply(images, kind, level, ranges) for ranges in (Ranges(), WIDE)]
+    monkeypatch.setattr(native, "library", lambda: None)
+    wanted = [apply(images, kind, level, ranges) for ranges in (Ranges(), WIDE)]
+    assert all(torch.allclose(*pair, atol=2e-5) for pair in zip(found, wanted, strict=True))
+    assert name == "identity" or not torch.allclose(wanted[0], images, atol=1e-3)
 
 
 @pytest.mark.parametrize("library", [native.library, lambda: None])

@@ -1,10 +1,11 @@
 /* The dearest operations on small images, one image after the other in the innermost cache.
-   What they compute is defined by their twins in torch: geometry._resample, colour.jitter_, defects.erase and
-   defects.gaussian_noise. See native.py. */
+   What they compute is defined by their twins in torch: geometry._resample, colour.jitter_, defects.erase,
+   defects.gaussian_noise and operations.apply. See native.py. */
 
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static float unit(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
 
@@ -169,5 +170,103 @@ void noise(float *images, const float *pool, const float *sigma, const int64_t *
         float *restrict x = images + i * values;
         const float *restrict from = pool + start[i];
         for (long k = 0; k < values; k++) x[k] = unit(x[k] + sigma[i] * from[k]);
+    }
+}
+
+/* The operations of operations.py, in its order. */
+enum { IDENTITY, SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y, ROTATE, BRIGHTNESS, SATURATION, CONTRAST, SHARPNESS,
+       POSTERIZE, SOLARIZE, AUTOCONTRAST, EQUALIZE };
+
+/* Output pixel (x, y) shows (a x + b y, d x + e y), both from the image's centre; 0 outside. */
+static void affine(const float *in, float *out, long h, long w, float a, float b, float d, float e) {
+    float right = (w - 1) / 2.0f, down = (h - 1) / 2.0f;
+    for (long i = 0; i < h; i++)
+        for (long j = 0; j < w; j++) {
+            float x = j - right, y = i - down, near[2], high[2];
+            long column[2], row[2];
+            between(a * x + b * y + right, w, column, near);
+            between(d * x + e * y + down, h, row, high);
+            const float *upper = in + row[0] * w, *lower = in + row[1] * w;
+            out[i * w + j] = high[0] * (near[0] * upper[column[0]] + near[1] * upper[column[1]]) +
+                             high[1] * (near[0] * lower[column[0]] + near[1] * lower[column[1]]);
+        }
+}
+
+static void translate(const float *in, float *out, long h, long w, long right, long down) {
+    for (long i = 0; i < h; i++)
+        for (long j = 0; j < w; j++) {
+            long y = i - down, x = j - right;
+            out[i * w + j] = y >= 0 && y < h && x >= 0 && x < w ? in[y * w + x] : 0;
+        }
+}
+
+static void sharpness(const float *in, float *out, long h, long w, float factor) {
+    for (long i = 0; i < h; i++)
+        for (long j = 0; j < w; j++) {
+            const float *x = in + i * w + j;
+            float smooth = *x;
+            if (i > 0 && j > 0 && i < h - 1 && j < w - 1)
+                smooth = (x[-w - 1] + x[-w] + x[1 - w] + x[-1] + 5 * *x + x[1] + x[w - 1] + x[w] + x[w + 1]) / 13;
+            out[i * w + j] = unit(smooth + factor * (*x - smooth));
+        }
+}
+
+static void posterize(float *x, long values, float bits) {
+    if (bits >= 8) return;
+    float levels = exp2f(rintf(bits));
+    for (long i = 0; i < values; i++) x[i] = fminf(floorf(x[i] * levels), levels - 1) / levels;
+}
+
+static void solarize(float *x, long values, float threshold) {
+    for (long i = 0; i < values; i++) x[i] = x[i] >= threshold ? 1 - x[i] : x[i];
+}
+
+static void autocontrast(float *x, long pixels) {
+    float low = x[0], high = x[0];
+    for (long i = 1; i < pixels; i++) low = fminf(low, x[i]), high = fmaxf(high, x[i]);
+    if (high <= low) return;
+    float scale = 1 / (high - low);
+    for (long i = 0; i < pixels; i++) x[i] = unit((x[i] - low) * scale);
+}
+
+static long level(float x) { return (long)fminf(fmaxf(floorf(x * 255 + 0.5f), 0), 255); }
+
+static void equalize(float *x, long pixels) {
+    long histogram[256] = {0}, before = 0, top = 255;
+    for (long i = 0; i < pixels; i++) histogram[level(x[i])]++;
+    while (!histogram[top]) top--;
+    long step = (pixels - histogram[top]) / 255;
+    float table[256];
+    for (long value = 0; value < 256; before += histogram[value++]) {
+        long equal = step > 0 ? (step / 2 + before) / step : value;
+        table[value] = (float)(equal < 255 ? equal : 255) / 255;
+    }
+    for (long i = 0; i < pixels; i++) x[i] = table[level(x[i])];
+}
+
+/* images float [n, c, h, w] → out: image i undergoes operation kind [n] by amount [n]. */
+void operate(const float *images, const int64_t *kind, const float *amount, float *out, long n, long c, long h, long w) {
+    long pixels = h * w, values = c * pixels;
+    for (long i = 0; i < n; i++) {
+        const float *in = images + i * values;
+        float *to = out + i * values, by = amount[i], turn = by * (float)(M_PI / 180);
+        int64_t what = kind[i];
+        int moves = (what >= SHEAR_X && what <= ROTATE) || what == SHARPNESS;
+        if (!moves) memcpy(to, in, sizeof(float) * (size_t)values);
+        if (what == BRIGHTNESS) brightness(to, values, by);
+        if (what == CONTRAST) contrast(to, c, pixels, by);
+        if (what == SATURATION && c == 3) saturation(to, to + pixels, to + 2 * pixels, pixels, by);
+        if (what == POSTERIZE) posterize(to, values, by);
+        if (what == SOLARIZE) solarize(to, values, by);
+        for (long k = 0; k < c; k++, in += pixels, to += pixels) {
+            if (what == SHEAR_X) affine(in, to, h, w, 1, -by, 0, 1);
+            if (what == SHEAR_Y) affine(in, to, h, w, 1, 0, -by, 1);
+            if (what == ROTATE) affine(in, to, h, w, cosf(turn), -sinf(turn), sinf(turn), cosf(turn));
+            if (what == TRANSLATE_X) translate(in, to, h, w, (long)by, 0);
+            if (what == TRANSLATE_Y) translate(in, to, h, w, 0, (long)by);
+            if (what == SHARPNESS) sharpness(in, to, h, w, by);
+            if (what == AUTOCONTRAST) autocontrast(to, pixels);
+            if (what == EQUALIZE) equalize(to, pixels);
+        }
     }
 }

@@ -113,6 +113,20 @@ def noise_(images: Tensor, pool: Tensor, sigma: Tensor, start: Tensor) -> Tensor
     return images
 
 
+def operate(images: Tensor, kind: Tensor, amount: Tensor) -> Tensor:
+    """Each of float32 images [N, C, H, W] undergoes the operation of that number in `operations.NAMES` (int64 [N]), by
+    `amount` [N]."""
+    inputs = [t.contiguous() for t in (images, kind, amount)]
+    out = torch.empty_like(inputs[0])
+
+    def work(part: slice) -> None:
+        sizes = (part.stop - part.start, *images.shape[1:])
+        _function("operate")(*(pointer(t[part]) for t in (*inputs, out)), *map(ctypes.c_long, sizes))
+
+    _spread(work, len(images), images.numel())
+    return out
+
+
 def _function(name: str) -> Callable[..., int]:
     return getattr(library(), name)  # type: ignore[no-any-return]
 
