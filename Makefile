@@ -22,7 +22,8 @@ $(VENV)/.ready: pyproject.toml requirements/core.txt requirements/dev.txt
 demo: setup ## The main job on scikit-learn's digits: 10 labels a class, under 3 minutes on 2 cores
 	$(BIN)/augmint run digits --labels-per-class 10 --seed 1 --preset demo --out runs/demo
 
-test: lint types unit ## Lint, types and tests
+test: setup ## Lint, types and tests, side by side
+	@$(MAKE) --no-print-directory -j2 lint types unit
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """A room imports only rooms above it: over all imports, also those inside functions."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,9 @@ def test_nothing_is_unpickled() -> None:
         (f.name, w) for f in FILES for w in words if w in f.read_text().replace(".eval(", "").replace("model.eval(", "")
     ]
     assert not found
+
+
+def test_the_command_line_answers_without_torch() -> None:
+    code = "import sys; from augmint import cli; print({'torch', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -4,10 +4,11 @@ augmint run photos/ --labels-per-class 10
 
 Results go to stdout, progress to stderr. Exit codes: 0 done, 1 a failure of augmint's, 2 wrong usage,
 3 something about the input or the disk, 4 done but not the verdict that --fail-unless asks for, 130 stopped by
-Ctrl-C (the same command goes on).
+Ctrl-C (the same command goes on). Commands import what they need themselves: `augmint --help` need not wait for torch.
 """
 
 import errno
+import json
 import shlex
 import sys
 import traceback
@@ -18,11 +19,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from augmint import api, options, output
+from augmint import options
 from augmint.config import DataSettings, Settings, assignments, merge, resolve
 from augmint.errors import AugmintError, UsageError
-from augmint.judge.gate import Wish
-from augmint.train import ProgressOut, RunDir, parallel
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +49,9 @@ def _settings(
     pairs: list[str] | None,
 ) -> tuple[Settings, Path]:
     """Settings and folder, of a new run or of the run that `source` is."""
+    from augmint import api
+    from augmint.train import RunDir
+
     given = {name: value for name, value in values.items() if value is not None}
     if RunDir.is_run(Path(source)):
         labels = given.pop("labels", ())
@@ -91,6 +93,8 @@ def _add_stage(name: str, what: str) -> None:
         quiet: options.Quiet = False,
         fail_unless: Annotated[str | None, gate] = None,
     ) -> None:
+        from augmint.judge.gate import Wish
+
         if fail_unless and name != "run":
             raise UsageError(
                 f"--fail-unless asks for a verdict, which `augmint {name}` does not give; use `augmint run`"
@@ -129,6 +133,9 @@ def _run_stage(
     quiet: bool,
 ) -> tuple[list[dict[str, Any]], float] | None:
     """Run a stage, or estimate it, and tell; of a whole run the verdict, and what counts as equivalent."""
+    from augmint import api, output
+    from augmint.train import ProgressOut, parallel
+
     settings, folder = _settings(source, out, values, preset, config, pairs)
     if dry_run:
         output.dry_run(settings, folder, as_json)
@@ -168,6 +175,9 @@ def mint(
     quiet: options.Quiet = False,
 ) -> None:
     """Mint labelled images and write those that pass the judges to RUN/minted; with --count as many as there can be."""
+    from augmint import api, output
+    from augmint.train import ProgressOut, RunDir
+
     if count is None:
         if each or to or form != "folders":
             raise UsageError("--per-class, --format and --to go with --count")
@@ -200,6 +210,7 @@ def mint(
 @app.command()
 def report(folder: options.RunFolder, as_json: options.Json = False) -> None:
     """Write the report of a run again from its stored trials, and show the verdict."""
+    from augmint import output
     from augmint.report import write
 
     write(folder)
@@ -222,6 +233,9 @@ def pick(
     quiet: options.Quiet = False,
 ) -> None:
     """Which images to label first: typical ones, spread over all kinds. Writes RUN/pick: copies, sheet, manifest."""
+    from augmint import api, output
+    from augmint.train import ProgressOut
+
     settings, folder = _settings(source, out, {"labels": labels, "seed": seed, "device": device}, preset, config, set_)
     found = api.pick(settings, folder, budget, fresh=fresh, progress=ProgressOut(quiet))
     if as_json:
@@ -243,6 +257,7 @@ def compare(
     as_json: options.Json = False,
 ) -> None:
     """Compare two runs draw by draw: second minus first, with interval and verdict for each arm."""
+    from augmint import output
     from augmint.report.compare import compare as pair
     from augmint.report.text import render_comparison
 
@@ -259,6 +274,8 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Classify images with the final classifier of a run: CSV of file, label, probability."""
+    from augmint import api, output
+
     found = [p for path in images for p in api.Run(folder).predict(path if path.is_dir() else [path], device)]
     if as_json:
         output.print_json([asdict(p) for p in found])
@@ -275,6 +292,7 @@ def check(
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (PNG) here.")] = None,
 ) -> None:
     """Look at the data first: counts, sizes, balance, corrupt files, duplicates, leaks."""
+    from augmint import output
     from augmint.data.audit import audit
     from augmint.data.sheet import save_png
 
@@ -296,6 +314,7 @@ def preview(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Write a grid: each row an image and what the policy makes of it."""
+    from augmint import output
     from augmint.augment.preview import preview as draw
     from augmint.data import load
     from augmint.data.sheet import save_png
@@ -312,7 +331,7 @@ def _data_settings(size: int | None, mode: str) -> DataSettings:
 def settings(preset: options.Preset = None, as_json: options.Json = False) -> None:
     """Print every setting with its value under a preset, as YAML for --config."""
     tree = resolve(preset or "fast").model_dump(mode="json")
-    output.print_json(tree) if as_json else print(yaml.safe_dump(tree, sort_keys=False), end="")
+    print(json.dumps(tree, indent=1) if as_json else yaml.safe_dump(tree, sort_keys=False).rstrip())
 
 
 def main() -> None:
