@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+import together
 from augmint.config import RepresentSettings
 from augmint.errors import UsageError
 from augmint.networks.backbones import backbone
@@ -30,19 +31,19 @@ TRACE, STOPPED = (str(Path(__file__).with_name(name)) for name in ("trace.py", "
 
 def start(processes: int, *command: str) -> str:
     """What the first of so many processes prints; one alone is this process."""
-    if processes == 1:
-        return here(*command)
-    torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
+    return here(*command) if processes == 1 else together.start(processes, *command)
+
+
+def torchrun(processes: int, *command: str) -> None:
+    """The real thing."""
+    started = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *torchrun, *command], capture_output=True, text=True, env=environment, timeout=300
-    )
+    done = subprocess.run([*started, *command], capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def here(*command: str) -> str:
-    """The same command without torchrun, sparing it the seconds of importing torch."""
+    """The same command in this process."""
     if command[:2] == ("-m", "augmint"):
         return augmint(*command[2:]).stdout
     out = io.StringIO()
@@ -71,7 +72,8 @@ def test_torchrun_writes_one_run_with_the_same_encoder(tmp_path: Path) -> None:
     weights: list[dict[str, Any]] = []
     for processes in (1, 2):
         out = tmp_path / str(processes)
-        start(processes, "-m", "augmint", "represent", "digits", "--preset", "demo", "--out", str(out), *pairs)
+        command = ["-m", "augmint", "represent", "digits", "--preset", "demo", "--out", str(out), *pairs]
+        here(*command) if processes == 1 else torchrun(processes, *command)
         (path,) = (out / "stages" / "represent").glob("*/result.safetensors")
         weights.append(load_file(path))
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -83,7 +85,7 @@ def test_torchrun_writes_one_run_with_the_same_encoder(tmp_path: Path) -> None:
         torch.testing.assert_close(weights[1][name], value, rtol=0.05, atol=0.02, msg=name)
 
 
-def test_torchrun_chooses_views_once_for_all_processes(tmp_path: Path) -> None:
+def test_views_are_chosen_once_for_all_processes(tmp_path: Path) -> None:
     settings = ["represent.views=auto", "represent.search=0.9", "represent.images=3500", "precision=fp32"]
     pairs = [part for setting in settings for part in ("--set", setting)]
     choices = []
@@ -98,7 +100,7 @@ def test_torchrun_chooses_views_once_for_all_processes(tmp_path: Path) -> None:
         assert choices[1]["scores"][name] == pytest.approx(score, abs=0.02), name
 
 
-def test_torchrun_helps_with_the_encoder_of_every_seed(tmp_path: Path) -> None:
+def test_all_processes_help_with_the_encoder_of_every_seed(tmp_path: Path) -> None:
     settings = ["judge.encoder_seeds=2", "judge.robust_images=0", "judge.arms=[encoder]", "represent.images=512"]
     settings += ["generate.image.enabled=false", "generate.feature.enabled=false"]
     pairs = [part for setting in settings for part in ("--set", setting)]
