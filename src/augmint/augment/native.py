@@ -116,6 +116,7 @@ def noise_(images: Tensor, pool: Tensor, sigma: Tensor, start: Tensor) -> Tensor
 def operate(images: Tensor, kind: Tensor, amount: Tensor) -> Tensor:
     """Each of float32 images [N, C, H, W] undergoes the operation of that number in `operations.NAMES` (int64 [N]), by
     `amount` [N]."""
+    assert images.dtype == torch.float32
     inputs = [t.contiguous() for t in (images, kind, amount)]
     out = torch.empty_like(inputs[0])
 
