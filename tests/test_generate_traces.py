@@ -35,15 +35,15 @@ WAYS = {
 }
 
 
-def untrained(pool: ImageTable) -> Encoder:
+def untrained(pool: ImageTable, compute: Compute) -> Encoder:
     """An encoder as it begins."""
     form = Form("resnet8", pool.shape, 4, "auto", 0, 0, grid=2, levels=2)
     torch.manual_seed(0)
-    network = build(form)[0].eval()
-    return Encoder(form, network, None, CPU, Whitening.none(network.features))
+    network = compute.place(build(form)[0].eval())
+    return Encoder(form, network, None, compute, Whitening.none(network.features))
 
 
-def trace(way: str) -> list[dict[str, float]]:
+def trace(way: str, compute: Compute = CPU) -> list[dict[str, float]]:
     """The metrics of the first steps."""
     torch.set_num_threads(1)
     pool = digits(120)
@@ -51,14 +51,14 @@ def trace(way: str) -> list[dict[str, float]]:
     near = neighbours(features, 10)
     if way.startswith("image"):
         settings = IMAGE.model_copy(update=WAYS[way])
-        encoder = untrained(pool) if settings.trunk == "encoder" else None
+        encoder = untrained(pool, compute) if settings.trunk == "encoder" else None
         features = features if encoder is None else encoder.features(pool)
-        trainer = ImageTrainer(pool, features, near, settings, CPU, 3, encoder)
+        trainer = ImageTrainer(pool, features, near, settings, compute, 3, encoder)
     else:
-        trainer = FeatureTrainer(features, near, None, FEATURE.model_copy(update=WAYS[way]), CPU, 3)
+        trainer = FeatureTrainer(features, near, None, FEATURE.model_copy(update=WAYS[way]), compute, 3)
     found = []
     for step in range(STEPS):
-        rows = torch.arange(step * BATCH, (step + 1) * BATCH)
+        rows = torch.arange(step * BATCH, (step + 1) * BATCH, device=compute.device)
         metrics = trainer.step(rows, Draws(3, "trace", step, rows), 0.4 + step / 10)
         found.append({name: float(value) for name, value in metrics.items()})
     return found

@@ -103,7 +103,7 @@ def test_final_trains_on_all_and_judges_on_test(data, tmp_path, monkeypatch):
     assert (len(bench.pool), len(bench.judged)) == (96, 32)
     options = represent.parser().parse_args(arguments(data, tmp_path / "out"))
     bench = represent.start(options, 0.0)
-    assert (len(bench.pool), len(bench.judged)) == (80, 16)
+    assert (len(bench.pool), len(bench.judged)) == (88, 8)
     assert not set(bench.pool.ids) & set(bench.judged.ids)
     assert all(table.split.eq(0).all() for table in (bench.pool, bench.judged))
 

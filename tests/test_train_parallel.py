@@ -26,7 +26,7 @@ from augmint.represent.train import batch_of
 from augmint.train import parallel
 from conftest import augmint
 
-TRACE, STOPPED = (str(Path(__file__).with_name(name)) for name in ("trace.py", "stopped.py"))
+TRACE, STOPPED = (str(Path(__file__).with_name(name)) for name in ("traces.py", "stopped.py"))
 
 
 def start(processes: int, *command: str) -> str:
@@ -56,7 +56,7 @@ def here(*command: str) -> str:
 
 
 def test_every_method_has_the_losses_it_used_to_have_and_the_same_in_two_processes() -> None:
-    """After a change that is meant to change them: python tests/trace.py > tests/golden/traces.json"""
+    """After a change that is meant to change them: python tests/traces.py > tests/golden/traces.json"""
     alone, both = json.loads(start(1, TRACE)), json.loads(start(2, TRACE))
     golden = json.loads((Path(__file__).parent / "golden" / "traces.json").read_text())
     assert alone == {method: pytest.approx(losses, rel=1e-3) for method, losses in golden.items()}

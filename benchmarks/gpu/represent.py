@@ -29,19 +29,20 @@ from pieces import pack, unpack
 from table import show
 from training import Pause, Paused, train
 
-from augmint.config import RepresentSettings, assignments, merge, resolve
+from augmint.config import RepresentSettings, Settings, assignments, merge, resolve
 from augmint.data import load
 from augmint.data.table import ImageTable
 from augmint.errors import AugmintError, InputError, UsageError
+from augmint.judge.protocol import parts
 from augmint.represent import Encoder
 from augmint.represent.train import prepare
-from augmint.seeding import permutation
 from augmint.train import Compute, ProgressOut, RunDir
 from augmint.train.checkpoint import atomic_write, read_json
 from augmint.train.rundir import digest
 
 HERE = Path(__file__).parent
 EPOCH = 50_000  # images
+HELD_OUT = 5_000
 AGAIN = 75  # exit code: not finished
 VARIANTS = ("off", "on", "graphs")  # of represent.compile
 MARGIN = 0.98  # of the minutes, for what is not a step
@@ -52,7 +53,7 @@ class Size:
     """What --small makes small."""
 
     settings: list[str] = field(default_factory=list)
-    held_out: int = 5_000
+    most: int | None = None  # images
     epoch: int = EPOCH
     epochs: int = 5  # timed
     matrix: int = 8192
@@ -67,7 +68,7 @@ class Size:
 def small() -> Size:
     """For a CPU, in seconds: shows that everything runs, its numbers mean nothing."""
     form = ["represent.backbone=cnn", "represent.width=8", "represent.batch=16"]
-    return Size(form, 16, 64, 2, 64, 2, 16, {5: 160, 20: 240}, 0.0, ("off",), 0)
+    return Size(form, 96, 64, 2, 64, 2, 16, {5: 160, 20: 240}, 0.0, ("off",), 0)
 
 
 @dataclass
@@ -234,22 +235,21 @@ STEPS: dict[str, Callable[[Bench], None]] = {
 }
 
 
-def _tables(options: argparse.Namespace, held_out: int) -> tuple[ImageTable, ImageTable]:
-    """What is trained on, and what is judged."""
+def _tables(options: argparse.Namespace, settings: Settings, most: int | None) -> tuple[ImageTable, ImageTable]:
+    """What is trained on, and what is judged: the validation slice that `few_labels.sh` judges on too."""
     found = sorted(options.data.glob("*train*.parquet")) if options.data.is_dir() else [options.data]
     if not found:
         raise InputError(f"{options.data}: no *train*.parquet in it; give the folder of CIFAR-10's Parquet files")
-    table = load(found[0])
-    rows = table.rows("train")
-    if options.final:
-        return table.take(rows), table.take(table.rows("test"))
-    rows = rows[permutation(len(rows), "held out")]
-    return table.take(rows[held_out:]), table.take(rows[:held_out])
+    table = load(found[0], settings.data)
+    where = parts(table, settings)
+    learnt = table.rows("train") if options.final else where.pool
+    return table.take(learnt[:most]), table.take((where.test if options.final else where.val)[:most])
 
 
-def _settings(options: argparse.Namespace, size: Size) -> RepresentSettings:
+def _settings(options: argparse.Namespace, size: Size) -> Settings:
     over = merge(assignments(size.settings), assignments(options.set))
-    return resolve("fast", HERE / "cifar10.yaml", over).represent
+    slice_of = {"labels_per_class": 1, "judge": {"curve": ()}, "data": {"val_images": HELD_OUT}}
+    return resolve("fast", HERE / "cifar10.yaml", merge(over, slice_of))
 
 
 def _identity(options: argparse.Namespace, settings: RepresentSettings) -> dict[str, Any]:
@@ -274,13 +274,14 @@ def start(options: argparse.Namespace, deadline: float) -> Bench:
     if compute.device.type != "cuda" and not options.small:
         raise UsageError("this torch finds no GPU; --small runs every step on a CPU, with numbers that mean nothing")
     size = small() if options.small else Size()
-    settings = _settings(options, size)
+    chosen = _settings(options, size)
+    settings = chosen.represent
     identity = _identity(options, settings)
     out = options.out / ("final" if options.final else "development")
     facts = _facts(out / "facts.json", identity, compute.describe(), options.step)
     work = Path(gettempdir()) / f"augmint-gpu-{digest(str(out.resolve()))}"
     unpack(out / "state", work)
-    tables = _tables(options, size.held_out)
+    tables = _tables(options, chosen, size.most)
     return Bench(options, size, out, work, compute, deadline, facts, settings, *tables)
 
 

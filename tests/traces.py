@@ -1,6 +1,6 @@
 """Losses of every method's first steps on digits, as JSON on stdout; under torchrun, of all processes together.
 
-python tests/trace.py        torchrun --nproc-per-node=2 tests/trace.py
+python tests/traces.py        torchrun --nproc-per-node=2 tests/trace.py
 """
 
 import json
@@ -23,14 +23,15 @@ SETTINGS = [
 ]
 
 
-def trace(method: str) -> list[float]:
+def trace(method: str, device: str = "cpu", **options: str) -> list[float]:
     """Loss of each step."""
     settings = resolve("demo", None, assignments([*SETTINGS, f"represent.method={method}"]))
     table = load("digits", settings.data)
-    trainer = prepare(table, settings.represent, Compute.choose("cpu", "fp32"), seed=3)
+    represent = settings.represent.model_copy(update={"compile": "off", **options})
+    trainer = prepare(table, represent, Compute.choose(device, "fp32"), seed=3)
     losses = []
     for step in range(STEPS):
-        rows = torch.arange(step * BATCH, (step + 1) * BATCH)
+        rows = torch.arange(step * BATCH, (step + 1) * BATCH, device=device)
         metrics = trainer.step(rows, Draws(3, "trace", step, rows), step / STEPS)
         losses.append(float(metrics["loss"]))
     return losses
