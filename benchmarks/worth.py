@@ -1,6 +1,7 @@
 """Are minted samples worth adding? Against tuned rivals, paired over label draws, by number of labels a class.
 
-    python benchmarks/worth.py DATA [--preset fast] [--config FILE] [--labels 1 4 10 40] [--draws 20] [--finetune]
+    python benchmarks/worth.py DATA [--preset fast] [--config FILE] [--labels 1 4 10 40] [--draws 20]
+        [--finetune | --features]
 
 DATA is anything with labels and a test split: digits, fashion-mnist, CIFAR-10's Parquet. Encoder and generators are
 trained once, without labels; then, at every number of labels:
@@ -12,10 +13,12 @@ trained once, without labels; then, at every number of labels:
    on `--draws` label draws; same optimiser steps, initial weights and order of the labels for all; last weights. Then
    the test images are looked at.
 
-Four contrasts: minted images over the best tuned policy; over their pseudo-labelled parents; both over the parents
-alone; minted features over the best of their rivals (the encoder alone is one). With --finetune, which is dear, a
-fifth: fine-tuning with minted images, at the best of four shares again, over fine-tuning alone. The best rivals are
-those of the validation slice. Intervals and p (Holm over all contrasts) as in docs/protocol.md.
+Five contrasts: minted images over the best tuned policy; over their pseudo-labelled parents; both over the parents
+alone; minted features over the best of their rivals (the encoder alone is one); over the real features that walks from
+the labels end at, which G is shown as children: no generator can be expected to be better than they. With --finetune,
+which is dear, a sixth: fine-tuning with minted images, at the best of four shares again, over fine-tuning alone. The
+best rivals are those of the validation slice. Intervals and p (Holm over all contrasts) as in docs/protocol.md.
+--features leaves images out: the two contrasts of features alone, in minutes, nothing to tune.
 
 Trials are kept one by one in --work, so the same command goes on where it was stopped. Prints a table and writes
 benchmarks/results/worth.json, one entry for each data set and number of labels.
@@ -43,7 +46,8 @@ LABELS = (1, 4, 10, 40)
 STRENGTHS, SHARES = (0.25, 0.5, 1.0, 2.0), (0.0, 0.125, 0.25, 0.5)
 EXTRAS = ("pseudo", "minted", "both")
 RIVALS = ("encoder", "encoder-gaussian", "encoder-smote", "encoder-mixup", "encoder-neighbours")
-FIXED = ("scratch-none", *RIVALS, "encoder-propagate", "encoder-minted")
+ON_FEATURES = (*RIVALS, "encoder-walks", "encoder-propagate", "encoder-minted")
+FIXED = ("scratch-none", *ON_FEATURES)
 TUNER = "encoder-finetune"
 TUNED, FIRST = 3, 1000  # draws to tune on, and the number of the first: no judged draw comes near
 Trial = dict[str, Any]
@@ -53,6 +57,7 @@ CONTRASTS = (
     Contrast("minted-over-pseudo", "minted", "pseudo".__eq__, "", "Minted images", "their pseudo-labelled parents"),
     Contrast("both-over-pseudo", "both", "pseudo".__eq__, "", "Minted images beside their parents", "those alone"),
     Contrast("features-over-rivals", "encoder-minted", RIVALS.__contains__, "", "Minted features", "{best}"),
+    Contrast("features-over-walks", "encoder-minted", "encoder-walks".__eq__, "", "Minted features", "real ones"),
 )
 
 
@@ -104,10 +109,11 @@ def tune(pipeline: Pipeline, labels: int, finetune: bool) -> tuple[dict[str, str
 def judged(pipeline: Pipeline, labels: int, draws: int, best: dict[str, str], finetune: bool) -> list[Trial]:
     """Trials of the chosen arms, under the names of their candidates, tested; `val_accuracy` is that of validation. An
     arm that several candidates chose is trained once and counts for each."""
-    some, fixed = splits(pipeline, labels, 0, draws), FIXED + (TUNER,) * finetune
+    some = splits(pipeline, labels, 0, draws)
+    fixed = FIXED + (TUNER,) * finetune if best else ON_FEATURES
     arm_of = {arm: arm for arm in fixed} | best
     names = tuple(dict.fromkeys(arm_of.values()))
-    pipeline.bench.train(some, ("scratch-pseudo", *names))
+    pipeline.bench.train(some, (*(("scratch-pseudo",) if best else ()), *names))
     slice_ = {arm: on_validation(pipeline, some, arm) for arm in names}
     rows = pipeline.bench.score(some, names, pipeline.hidden_of)
     return [
@@ -118,13 +124,14 @@ def judged(pipeline: Pipeline, labels: int, draws: int, best: dict[str, str], fi
     ]
 
 
-def cell(pipeline: Pipeline, labels: int, draws: int, finetune: bool = False) -> dict[str, Any]:
-    """One number of labels: what was chosen, every arm's accuracy, the contrasts."""
-    best, tried = tune(pipeline, labels, finetune)
+def cell(pipeline: Pipeline, labels: int, draws: int, finetune: bool = False, features: bool = False) -> dict[str, Any]:
+    """One number of labels: what was chosen, every arm's accuracy, the contrasts; of `features` alone if so asked."""
+    best, tried = ({}, {}) if features else tune(pipeline, labels, finetune)
     rows = judged(pipeline, labels, draws, best, finetune)
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     accuracy = {arm: [row["accuracy"] for row in rows if row["arm"] == arm] for arm in arms}
-    contrasts = CONTRASTS + (FINETUNED,) * finetune
+    contrasts = tuple(c for c in CONTRASTS if c.arm == "encoder-minted") if features else CONTRASTS
+    contrasts += (FINETUNED,) * finetune
     outcomes = verdicts(rows, pipeline.settings.judge, Evidence(pipeline.run_dir.folder).hits, contrasts)
     return {
         "draws": draws,
@@ -150,6 +157,8 @@ def settings_of(o: argparse.Namespace) -> Settings:
     """Those of the run, the same whatever part of the benchmark is asked for."""
     judge = {"curve": sorted(LABELS)}  # so that the validation slice leaves enough to draw from
     given = {"data_source": o.data, "seed": o.seed, "labels_per_class": max(LABELS), "judge": judge}
+    if o.features:
+        given["generate"] = {"image": {"enabled": False}}
     return resolve(o.preset, o.config, given)
 
 
@@ -160,7 +169,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, help="settings over those of the preset, as for `augmint run`")
     parser.add_argument("--labels", type=int, nargs="+", default=LABELS, choices=LABELS, help="labels a class")
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--finetune", action="store_true", help="fine-tuning with and without minted images, too")
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument("--finetune", action="store_true", help="fine-tuning with and without minted images, too")
+    more.add_argument("--features", action="store_true", help="minted features and their rivals alone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("runs/worth"))
     parser.add_argument("--out", type=Path, default=OUT)
@@ -168,13 +179,14 @@ def main(arguments: list[str] | None = None) -> None:
     if o.draws < 2:
         parser.error("--draws: a comparison needs two draws, a claim eight")
     settings = settings_of(o)
-    with RunDir.open(o.work / Path(o.data).stem, settings.model_dump(mode="json")) as run:
+    name = Path(o.data).stem + ("-features" if o.features else "")
+    with RunDir.open(o.work / name, settings.model_dump(mode="json")) as run:
         pipeline = Pipeline(run, settings)
         pipeline.encoders()
         for labels in o.labels:
-            found = cell(pipeline, labels, o.draws, o.finetune)
+            found = cell(pipeline, labels, o.draws, o.finetune, o.features)
             kept = json.loads(o.out.read_text()) if o.out.exists() else {}
-            kept[f"{pipeline.table.name}/{labels}"] = found
+            kept[f"{pipeline.table.name}/{labels}{'/features' if o.features else ''}"] = found
             o.out.parent.mkdir(parents=True, exist_ok=True)
             o.out.write_text(json.dumps(kept, indent=1) + "\n")
             print(told(f"{pipeline.table.name}, {labels} labels a class", found), flush=True)

@@ -65,6 +65,7 @@ def test_what_does_not_fit_is_named(call: object, message: str) -> None:
         ({"image": {"discriminators": ["image", "siamese"]}}, "image.discriminators=siamese learns to see by itself"),
         ({"image": {"trunk": "own", "perception": 0.3}}, "image.perception=0.3 counts with trunk=encoder"),
         ({"feature": {"farthest": "other", "form": "noise"}}, "feature.farthest=other counts for pairs"),
+        ({"feature": {"hops": 2, "form": "noise"}}, "feature.hops counts with form=residual"),
     ],
 )
 def test_generators_refuse_what_cannot_work_or_does_nothing(given: dict[str, object], message: str) -> None:

@@ -290,7 +290,14 @@ def test_extra_features_do_not_weaken_the_penalty() -> None:
     torch.testing.assert_close(alone.weight, twice.weight, atol=1e-3, rtol=1e-3)
 
 
-RIVALS = ["encoder-smote", "encoder-mixup", "encoder-neighbours", "encoder-gaussian", "encoder-propagate"]
+RIVALS = [
+    "encoder-smote",
+    "encoder-mixup",
+    "encoder-neighbours",
+    "encoder-walks",
+    "encoder-gaussian",
+    "encoder-propagate",
+]
 
 
 def three_far_classes(seed: int = 1, **mint: int) -> tuple[Situation, torch.Tensor, torch.Tensor]:
@@ -350,7 +357,7 @@ def test_gaussian_features_have_their_covariance_from_unlabelled_ones(monkeypatc
         pool=pool,
         place=pool,
         hidden=features,
-        settings=resolve(overrides={"mint": {"features_per_label": 2000}}),
+        settings=resolve(overrides={"mint": {"features_per_label": 2000, "features_per_class": 2000}}),
     )
     situation = Situation(material, protocol.Split("fold", 0, torch.arange(3), torch.arange(2000, 3000), 1))
     monkeypatch.setattr(arms, "_head", lambda situation, extra: extra)

@@ -75,3 +75,14 @@ def test_an_arm_that_two_candidates_chose_is_trained_once_and_counts_for_both(mo
     assert {*best, worth.TUNER, "encoder", "encoder-minted", "scratch-none"} <= set(by_arm)
     assert by_arm["minted"] == by_arm["randaugment"] == len("scratch-randaugment@1")
     assert worth.FINETUNED.arm in by_arm and any(map(worth.FINETUNED.rivals, by_arm))
+
+
+def test_features_alone_train_no_image_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.arange(2)
+    monkeypatch.setattr(worth, "splits", lambda *_: [Split("curve", 0, rows, rows, 0)])
+    monkeypatch.setattr(worth, "on_validation", lambda *_: 0.0)
+    pipeline: Any = SimpleNamespace(bench=Bench(), hidden_of=None)
+    found = {row["arm"] for row in worth.judged(pipeline, 1, 1, {}, finetune=False)}
+    assert found == set(pipeline.bench.trained) and all(name.startswith("encoder") for name in found)
+    told = [c for c in worth.CONTRASTS if c.arm in found]
+    assert len(told) == 2 and all(any(map(c.rivals, found)) for c in told)

@@ -28,7 +28,7 @@ from augmint.judge import protocol
 from augmint.judge.protocol import Parts
 from augmint.measure.knn import nearest
 from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
-from augmint.mint.thresholds import chosen_pairs
+from augmint.mint.thresholds import chosen_pairs, walked_pairs
 from augmint.report import encoder as drawing
 from augmint.represent import Encoder, InRun, resolve_views, weights
 from augmint.represent.embeddings import Shown, Vectors
@@ -228,7 +228,9 @@ class Stages:
         """The same for features."""
         if self.feature_generator is None:
             return None
-        return feature_thresholds(self.feature_generator, self.hidden, self.settings.mint, self.seed)
+        learnt, near = self.settings.generate.feature, self.near[1]
+        pairs = walked_pairs(near[:, : learnt.neighbours], learnt.hops, self.seed)
+        return feature_thresholds(self.feature_generator, self.hidden, self.settings.mint, self.seed, pairs)
 
     def _stage(self, name: str, identity: dict[str, Any]) -> StageDir:
         return self.run_dir.stage(name, identity, self.seed)

@@ -131,6 +131,9 @@ class FeatureGeneratorSettings(Strict):
     clusters: Positive = 20
     noise: Positive = 128
     hidden: Positive = 512
+    components: int = Field(64, ge=0)  # principal components that G and D work on; 0: the features, no linear part
+    moments: NonNegative = 1.0  # weight of what holds children to the covariance of real pairs (with components)
+    hops: Positive = 16  # real pairs: a feature and one so many neighbours of neighbours away
     images: Positive = 160_000
     batch: Positive = 256
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "relativistic"
@@ -145,7 +148,7 @@ class FeatureGeneratorSettings(Strict):
     init: Literal["default", "normal002"] = "default"
     ema: Fraction = 0.998
     d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
-    g_optimiser: OptimiserSettings = OptimiserSettings(lr=1e-3)
+    g_optimiser: OptimiserSettings | None = None  # Adam, rate 1e-4 from a fit (residual, components), else 1e-3
 
 
 class GenerateSettings(Strict):
@@ -169,6 +172,10 @@ class GenerateSettings(Strict):
         if feature.enabled:
             told = feature.form == "residual" or feature.condition != "none"
             _refuse_idle("feature", feature, told, "form=noise has no pairs without a condition")
+            usual, given = FeatureGeneratorSettings(), ("components", "moments", "hops")
+            idle = [name for name in given if getattr(feature, name) != getattr(usual, name)]
+            if idle and feature.form == "noise":
+                raise ValueError(f"feature.{idle[0]} counts with form=residual alone; leave it out")
         return self
 
 

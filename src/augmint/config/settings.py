@@ -30,7 +30,10 @@ class MintSettings(Strict):
     agreement: NonNegative = 0.5  # the independent classifier gives the inherited label at least this probability
     copy_quantile: Fraction = 0.01  # nearer to a real image than this quantile of real nearest distances = a copy
     post: str = "none"  # policy applied to minted images
-    features_per_label: Positive = 20  # drawn of each label, so at most kept
+    features_per_label: Positive = 80  # drawn of each label, so at most kept; fewer where a class has many labels:
+    features_per_class: Positive = 400  # so many of a class on average
+    feature_realness: tuple[float, float] = (0.02, 0.98)  # as realness
+    feature_agreement: NonNegative = 0.1  # as agreement, of the head that they are to teach: what it doubts is of use
 
 
 class MeasureSettings(Strict):

@@ -4,8 +4,9 @@
     made = generator.generate(features[rows], Draws(seed=0, stream="mint", step=0, rows=rows))
 
 Forms by name (SYSTEM 4): "residual", h̃ = normalise(h + MLP([h, z])), stays near its parent; "noise" is the article's,
-z → 512 → BatchNorm → LeakyReLU(0.2) → feature size, tanh, and takes no parent. Inside, features are standardised
-with the mean and deviation of the training features.
+z → 512 → BatchNorm → LeakyReLU(0.2) → feature size, tanh, and takes no parent. The first works on the leading principal
+components of the training features. What its children are to be like is a real feature several neighbours away from
+the parent: so children of a few labels reach as far as walks over the graph of the real ones.
 """
 
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from augmint import seeding
-from augmint.config import FeatureGeneratorSettings
+from augmint.config import FeatureGeneratorSettings, OptimiserSettings
 from augmint.errors import InputError
 from augmint.generate import losses
+from augmint.generate.feature_parts import Moments, Noise, Residual, Scale
 from augmint.generate.game import Game, optimiser, update
 from augmint.generate.groups import centres_of, groups_of, one_hot
-from augmint.generate.pairs import choose, neighbours, opposite
+from augmint.generate.pairs import neighbours, opposite, wander
 from augmint.networks.average import Average
 from augmint.networks.discriminators import Discriminator
 from augmint.networks.initialise import initialise
@@ -30,71 +32,18 @@ from augmint.seeding import Draws
 from augmint.train import Compute, Plan, StageDir, checkpoint, fit
 
 STREAM = "generate-feature"
-TANH_RANGE = 4.0  # standard deviations that the article's tanh can reach
-
-
-class Residual(nn.Module):
-    """h, z → h + MLP([h, z]), standardised features float [N, D]; the last layer starts small."""
-
-    def __init__(self, features: int, hidden: int, noise: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(features + noise, hidden),
-            nn.LeakyReLU(0.2),
-            nn.Linear(hidden, hidden),
-            nn.LeakyReLU(0.2),
-            nn.Linear(hidden, features),
-        )
-
-    def forward(self, parents: Tensor, noise: Tensor) -> Tensor:
-        return parents + cast(Tensor, self.layers(torch.cat([parents, noise], 1))).float()
-
-
-class Noise(nn.Module):
-    """z → 512 → BatchNorm → LeakyReLU(0.2) → feature size, tanh: the article's; parents are not looked at."""
-
-    def __init__(self, features: int, hidden: int, noise: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(noise, hidden, bias=False), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, features)
-        )
-
-    def forward(self, parents: Tensor, noise: Tensor) -> Tensor:
-        return TANH_RANGE * cast(Tensor, self.layers(noise)).float().tanh()
-
-
-class Scale(nn.Module):
-    """Standardises features and undoes it; keeps unit length where the training features have it."""
-
-    mean: Tensor
-    deviation: Tensor
-    unit: Tensor
-
-    def __init__(self, features: Tensor) -> None:
-        super().__init__()
-        norms = features.norm(dim=1)
-        self.register_buffer("mean", features.mean(0))
-        self.register_buffer("deviation", features.std(0, correction=0).clamp(min=1e-6))
-        self.register_buffer("unit", ((norms - 1).abs().max() < 1e-3).float())
-
-    def forward(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.deviation
-
-    def undo(self, standard: Tensor) -> Tensor:
-        """Back to the encoder's scale, h̃ normalised if the encoder's features are."""
-        raw = standard * self.deviation + self.mean
-        return torch.where(self.unit > 0, nn.functional.normalize(raw, dim=1), raw)
 
 
 def _build(
     features: int, settings: FeatureGeneratorSettings, seed: int, groups: int
 ) -> tuple[nn.Module, nn.ModuleList]:
     """G and its discriminator with the weights that `seed` stands for."""
-    form = Residual if settings.form == "residual" else Noise
     judge = "feature-pair" if settings.form == "residual" or groups else "feature"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.key(seed, STREAM, "init"))
-        network = form(features, settings.hidden, settings.noise + groups)  # told as one more part of the noise
+        sizes = features, settings.hidden, settings.noise + groups  # told as one more part of the noise
+        residual = settings.form == "residual"
+        network = Residual(*sizes, linear=settings.components > 0) if residual else Noise(*sizes)
         initialise(network, settings.init)
         made = feature_discriminator(judge, features, settings.hidden, settings.spectral_norm, settings.init)
     return network, nn.ModuleList([made])
@@ -173,8 +122,9 @@ class FeatureGenerator:
             raise InputError(f"{path} holds no feature generator; delete it to compute it again")
         settings = FeatureGeneratorSettings.model_validate(state["settings"])
         size = len(state["scale"]["mean"])
-        network, judges = _build(size, settings, 0, len(state["centres"]))
         scale = Scale(torch.zeros(2, size))
+        scale.basis, scale.spread = state["scale"]["basis"], state["scale"]["spread"]
+        network, judges = _build(scale.size, settings, 0, len(state["centres"]))
         network.load_state_dict(state["network"])
         judges.load_state_dict(state["judges"])
         scale.load_state_dict(state["scale"])
@@ -201,14 +151,22 @@ class FeatureTrainer:
         self.centres = centres_of(groups, features.cpu()) if told and groups is not None else torch.zeros(0, 0)
         self.groups = None if groups is None else groups.to(compute.device)
         self.near = near[:, : settings.neighbours].to(compute.device)
-        self.scale = compute.place(Scale(features))
+        residual = settings.form == "residual"
+        self.scale = compute.place(Scale(features, settings.components if residual else 0))
         with torch.no_grad():
             self.features = self.scale(features.to(compute.device))
         self.kinds = self.scale(self.centres.to(compute.device)) if told else self.centres
-        network, judges = _build(features.shape[1], settings, seed, len(self.centres))
+        network, judges = _build(self.scale.size, settings, seed, len(self.centres))
         self.network = compute.place(network)
+        self.moments = None
+        if residual and settings.components:
+            rows = torch.arange(len(features), device=self.near.device)
+            others = wander(self.near, rows, settings.hops, Draws(seed, STREAM, 0, rows).fork("start"))
+            self.moments = Moments.of(self.features, self.features[others])
+            cast(Residual, self.network).start(self.moments, settings.noise)
         self.game = Game(settings, cast("list[Discriminator]", list(compute.place(judges))), compute)
-        self.optimiser = optimiser(self.network.parameters(), settings.g_optimiser)
+        usual = OptimiserSettings(lr=1e-3 if self.moments is None else 1e-4)  # faster, children draw together
+        self.optimiser = optimiser(self.network.parameters(), settings.g_optimiser or usual)
         self.average = Average(self.network, settings.ema)
 
     def state(self) -> dict[str, Any]:
@@ -225,7 +183,7 @@ class FeatureTrainer:
         """D learns from G's children of these parents, then G from D."""
         s = self.settings
         parents = self.features[rows]
-        near = self.features[choose(self.near[rows], draws)]
+        near = self.features[wander(self.near, rows, s.hops if s.form == "residual" else 1, draws)]
         twins = len(rows) // 2 if s.diversity else 0  # parents that get a second child
         groups = None if self.groups is None else self.groups[rows]
         noise = torch.cat([draws.normal("noise", s.noise), draws.normal("twin", s.noise)[:twins]])
@@ -245,6 +203,8 @@ class FeatureTrainer:
         if twins:
             wanted = (near - parents).abs().mean()
             loss = loss + s.diversity * losses.diversity(children[:twins], second, wanted)
+        if self.moments is not None:
+            loss = loss + s.moments * self.moments.loss(parents, children)
         norm = update(self.network, loss, self.optimiser)
         self.average.update(self.network)
         return {**metrics, "g_loss": adversarial.detach(), "g_gradient": norm}

@@ -29,6 +29,13 @@ def choose(rows: Tensor, draws: Draws) -> Tensor:
     return rows.gather(1, pick[:, None])[:, 0]
 
 
+def wander(near: Tensor, rows: Tensor, hops: int, draws: Draws) -> Tensor:
+    """int64 [B]: where `hops` steps from each of `rows` (int64 [B]) end, each to a random one of `near` [N, k]."""
+    for hop in range(hops):
+        rows = choose(near[rows], draws if hop == 0 else draws.fork(f"hop{hop}"))
+    return rows
+
+
 def opposite(name: str, features: Tensor, draws: Draws, groups: Tensor | None = None) -> Tensor | None:
     """int64 [B]: for each row of `features` [B, D] the place in the batch of a real image not to be paired with it.
 

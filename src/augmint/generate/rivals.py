@@ -4,6 +4,7 @@
     more, labels = smote_features(features, labels, per_class=20, seed=0, classes=10)
     more, soft = mixup_features(features, labels, count=200, seed=0, classes=10)
     rows, labels = real_neighbours(features, labelled_rows, labels, each=5)
+    rows, labels = real_walks(near, labelled_rows, labels, each=80, hops=16, seed=0)
 
 Features are float [N, D]; made ones are float32 on the CPU.
 """
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from augmint import seeding
 from augmint.errors import InputError
+from augmint.generate.pairs import wander
 from augmint.measure.knn import nearest
+from augmint.seeding import Draws
 
 
 def gaussian_features(
@@ -107,3 +110,19 @@ def real_neighbours(
     first = torch.full((len(bank),), len(places)).scatter_reduce(0, places, torch.arange(len(places)), "amin")
     claimed = torch.nonzero(first < len(places))[:, 0]
     return bank[claimed], given[first[claimed]]
+
+
+def real_walks(
+    near: Tensor, rows: Tensor, labels: Tensor, each: int, hops: int, seed: int, allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Real rows where walks over the graph end, with the label that each began at: int64 [M] and int64 [M].
+
+    `rows` int64 [P] are labelled `labels` [P]; from each start `each` walks of `hops` steps to a random one of `near`
+    int64 [N, k]. Ends that may not be used (`allowed` bool [N]) or are labelled themselves are left out; a row where
+    several walks end counts for each.
+    """
+    free = torch.ones(len(near), dtype=torch.bool) if allowed is None else allowed.clone()
+    free[rows] = False
+    start, given = rows.repeat(each), labels.repeat(each)
+    ends = wander(near, start, hops, Draws(seed, "real-walks", 0, torch.arange(len(start))))
+    return ends[free[ends]], given[free[ends]]

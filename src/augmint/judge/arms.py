@@ -20,8 +20,9 @@ from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, 
 from augmint.classify.scratch import training_policy
 from augmint.data.table import UNLABELLED
 from augmint.errors import UsageError
-from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, smote_features
+from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, real_walks, smote_features
 from augmint.judge.situation import Situation
+from augmint.mint.features import each_draws
 from augmint.seeding import permutation
 
 Head = LogisticHead | Student  # of hidden vectors; the others of images
@@ -182,15 +183,27 @@ def encoder_mixup(situation: Situation) -> Model:
 def encoder_neighbours(situation: Situation) -> Model:
     """The same with real unlabelled features that inherit the label of the nearest labelled one."""
     m = situation.material
-    each = m.settings.mint.features_per_label
-    rows, labels = real_neighbours(m.features, situation.rows, situation.labels, each, situation.unlabelled)
+    rows, labels = real_neighbours(m.features, situation.rows, situation.labels, _each(situation), situation.unlabelled)
     return _head(situation, (m.hidden[rows], labels))
 
 
+def encoder_walks(situation: Situation) -> Model:
+    """The same with real unlabelled features that inherit the label which a walk over the graph began at: what the
+    feature generator is shown as children."""
+    m, learnt = situation.material, situation.material.settings.generate.feature
+    near, own = m.near.rows[:, : learnt.neighbours], (situation.rows, situation.labels)
+    walks = real_walks(near, *own, _each(situation), learnt.hops, situation.split.seed, situation.unlabelled)
+    return _head(situation, (m.hidden[walks[0]], walks[1]))
+
+
+def _each(situation: Situation) -> int:
+    """As many features a label as minting draws."""
+    return each_draws(len(situation.rows), len(torch.unique(situation.labels)), situation.material.settings.mint)
+
+
 def _per_class(situation: Situation) -> int:
-    """As many features a class as minting gives."""
-    each = situation.material.settings.mint.features_per_label
-    return each * max(1, len(situation.rows) // situation.classes)
+    """As many a class."""
+    return _each(situation) * max(1, len(situation.rows) // situation.classes)
 
 
 def encoder_minted(situation: Situation) -> Model:

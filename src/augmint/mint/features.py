@@ -5,7 +5,8 @@
 
 A feature is kept if D scores it as it scores real pairs, if it lies as far from its nearest real feature as real ones
 do from each other (neither a copy nor off the map), if no kept one before it is nearer than that, and if the head of
-the labels sees its class. Of a parent there are at most `mint.features_per_label`, of a class `mint.per_class`.
+the labels does not rule out its class. Of a parent there are at most `mint.features_per_label`, of a class
+`mint.per_class`.
 """
 
 import io
@@ -45,10 +46,17 @@ class FeatureThresholds:
     far: float
 
 
-def feature_thresholds(generator: Generator, features: Tensor, settings: MintSettings, seed: int) -> FeatureThresholds:
-    """What real features [N, D] score; label-free, so one result serves all label draws."""
-    rows, others = real_pairs(features, seed)
-    low, high = bounds(generator.realness(features[others], features[rows]), settings.realness)
+def feature_thresholds(
+    generator: Generator,
+    features: Tensor,
+    settings: MintSettings,
+    seed: int,
+    pairs: tuple[Tensor, Tensor] | None = None,
+) -> FeatureThresholds:
+    """What real features [N, D] score; label-free, so one result serves all label draws. `pairs`: rows of anchors and
+    of the real features that stand for their children, of the kind that D learnt from; else nearest neighbours."""
+    rows, others = pairs or real_pairs(features, seed)
+    low, high = bounds(generator.realness(features[others], features[rows]), settings.feature_realness)
     distances, found = nearest(features[rows], features, 2)
     own = (found.cpu() == rows[:, None]) | (distances.cpu() == 0)  # an exact duplicate says nothing of distance
     distances = distances.cpu().masked_fill(own, torch.inf).amin(1)
@@ -81,6 +89,11 @@ class MintedFeatures:
     def accepted(self) -> tuple[Tensor, Tensor]:
         """Features and labels of the kept."""
         return self.features[self.kept], self.labels[self.kept]
+
+
+def each_draws(labels: int, classes: int, settings: MintSettings) -> int:
+    """How many features are drawn of each of so many labels."""
+    return min(settings.features_per_label, max(1, settings.features_per_class * classes // max(1, labels)))
 
 
 def _draw(generator: Generator, features: Tensor, rows: Tensor, children: int, seed: int) -> Tensor:
@@ -117,7 +130,7 @@ def mint_features(
     thresholds: FeatureThresholds | None = None,
     inherits: bool = True,
 ) -> MintedFeatures:
-    """`settings.features_per_label` children of each of `rows` (int64 [P]) of `features` float [N, D], judged.
+    """Children of each of `rows` (int64 [P]) of `features` float [N, D], as many as `each_draws` says, judged.
 
     `labels` int64 [P] are inherited, and `head` (features [N, D] → probabilities [N, classes]) has to agree; without
     `inherits`, where G looks at no parent, the head gives them. `thresholds` spare measuring the real features again.
@@ -128,9 +141,10 @@ def mint_features(
     if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(features):
         raise InputError(f"rows lie between 0 and {len(features) - 1}; found {int(rows.max())}")
     t = thresholds or feature_thresholds(generator, features, settings, seed)
-    made = _draw(generator, features, rows, settings.features_per_label, seed)
-    parents, steps = numbered(rows, settings.features_per_label)
-    labels = labels.repeat(settings.features_per_label)
+    each = each_draws(len(rows), len(torch.unique(labels)), settings)
+    made = _draw(generator, features, rows, each, seed)
+    parents, steps = numbered(rows, each)
+    labels = labels.repeat(each)
     if len(made) == 0:
         return MintedFeatures(
             made, labels, labels > 0, [], {name: torch.zeros(0) for name in SCORES}, parents, steps, seed
@@ -157,7 +171,7 @@ def _reasons(
         (FAR, ~(scores["real_distance"] <= t.far)),
         (filters.UNREAL, filters.looks_unreal(scores["realness"], t.realness_low)),
         (filters.TOO_REAL, filters.too_real(scores["realness"], t.realness_high)),
-        (filters.DISAGREES, filters.is_unlikely(scores["agreement"], settings.agreement)),
+        (filters.DISAGREES, filters.is_unlikely(scores["agreement"], settings.feature_agreement)),
     ]
     passing = ~torch.stack([mask for _, mask in rejected]).any(0)
     scores["minted_distance"] = to_earlier(made, passing)

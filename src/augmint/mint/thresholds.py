@@ -15,6 +15,7 @@ from torch import Tensor
 from augmint.config import MintSettings
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
+from augmint.generate.pairs import wander
 from augmint.measure.knn import nearest
 from augmint.mint.distances import nearest_images
 from augmint.mint.draw import Generator, judge
@@ -76,6 +77,12 @@ def chosen_pairs(rows: Tensor, near: Tensor, seed: int) -> tuple[Tensor, Tensor]
     some = permutation(len(rows), seed, "mint/thresholds")[:SAMPLE].sort().values
     choice = Draws(seed, "mint/thresholds", 0, rows[some]).integers("neighbour", near.shape[1])
     return rows[some], near[some].gather(1, choice[:, None])[:, 0]
+
+
+def walked_pairs(near: Tensor, hops: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The same where the second of a pair is `hops` steps over the graph (`near` int64 [N, k]) away from the first."""
+    rows = permutation(len(near), seed, "mint/thresholds")[:SAMPLE].sort().values
+    return rows, wander(near, rows, hops, Draws(seed, "mint/thresholds", 0, rows))
 
 
 def bounds(values: Tensor, low_high: tuple[float, float]) -> tuple[float, float]:

@@ -30,6 +30,7 @@ ARMS = {
     "encoder-smote": "+ SMOTE features",
     "encoder-mixup": "+ mixed features",
     "encoder-neighbours": "+ real neighbours",
+    "encoder-walks": "+ neighbours of neighbours",
     "encoder-minted": "+ minted features",
 }
 SIGNS = {"helped": "▲", "hurt": "▼", "equivalent": "=", "undecided": "?", "left out": "–"}
