@@ -168,8 +168,9 @@ def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
         )
         lines.append(Line("generate-image", f"{i.loss}, {i.images:,} images", rate * i.images))
     if f.enabled:
+        seen = features[:, : f.components or None] if f.form == "residual" else features  # what G and D work on
         rate = per_image(
-            lambda n: train_feature_generator(features, f.model_copy(update={"images": n}), compute, s.seed), f.batch
+            lambda n: train_feature_generator(seen, f.model_copy(update={"images": n}), compute, s.seed), f.batch
         )
         lines.append(Line("generate-feature", f"{f.loss}, {f.images:,} features", rate * f.images))
     return lines
