@@ -229,7 +229,7 @@ class Stages:
         if self.feature_generator is None:
             return None
         learnt, near = self.settings.generate.feature, self.near[1]
-        pairs = walked_pairs(near[:, : learnt.neighbours], learnt.hops, self.seed)
+        pairs = walked_pairs(near[:, : learnt.neighbours], learnt.apart, self.seed)
         return feature_thresholds(self.feature_generator, self.hidden, self.settings.mint, self.seed, pairs)
 
     def _stage(self, name: str, identity: dict[str, Any]) -> StageDir:

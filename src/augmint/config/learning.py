@@ -150,6 +150,11 @@ class FeatureGeneratorSettings(Strict):
     d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
     g_optimiser: OptimiserSettings | None = None  # Adam, rate 1e-4 from a fit (residual, components), else 1e-3
 
+    @property
+    def apart(self) -> int:
+        """How many steps over the graph the two of a real pair are apart; the form `noise` looks at no parent."""
+        return self.hops if self.form == "residual" else 1
+
 
 class GenerateSettings(Strict):
     """Both generators of a run. What cannot work in one, or would do nothing, is refused."""

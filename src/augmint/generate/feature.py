@@ -183,7 +183,7 @@ class FeatureTrainer:
         """D learns from G's children of these parents, then G from D."""
         s = self.settings
         parents = self.features[rows]
-        near = self.features[wander(self.near, rows, s.hops if s.form == "residual" else 1, draws)]
+        near = self.features[wander(self.near, rows, s.apart, draws)]
         twins = len(rows) // 2 if s.diversity else 0  # parents that get a second child
         groups = None if self.groups is None else self.groups[rows]
         noise = torch.cat([draws.normal("noise", s.noise), draws.normal("twin", s.noise)[:twins]])
