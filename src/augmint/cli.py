@@ -8,7 +8,6 @@ Ctrl-C (the same command goes on). Commands import what they need themselves: `a
 """
 
 import errno
-import json
 import shlex
 import sys
 import traceback
@@ -17,10 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from augmint import options
-from augmint.config import DataSettings, Settings, assignments, merge, resolve
+from augmint import looking, options
+from augmint.config import Settings, assignments, merge
 from augmint.errors import AugmintError, UsageError
 
 app = typer.Typer(
@@ -100,19 +98,14 @@ def _add_stage(name: str, what: str) -> None:
                 f"--fail-unless asks for a verdict, which `augmint {name}` does not give; use `augmint run`"
             )
         wish = Wish.read(fail_unless) if fail_unless else None
-        done = _run_stage(
-            name,
-            source,
-            out,
-            {"labels": labels, "target": target, "labels_per_class": labels_per_class, "seed": seed, "device": device},
-            preset,
-            config,
-            set_,
-            dry_run,
-            as_json,
-            overwrite,
-            quiet,
-        )
+        given = {
+            "labels": labels,
+            "target": target,
+            "labels_per_class": labels_per_class,
+            "seed": seed,
+            "device": device,
+        }
+        done = _run_stage(name, source, out, given, preset, config, set_, dry_run, as_json, overwrite, quiet)
         if wish and done:
             wish.check(*done)
 
@@ -181,19 +174,14 @@ def mint(
     if count is None:
         if each or to or form != "folders":
             raise UsageError("--per-class, --format and --to go with --count")
-        _run_stage(
-            "mint",
-            source,
-            out,
-            {"labels": labels, "target": target, "labels_per_class": labels_per_class, "seed": seed, "device": device},
-            preset,
-            config,
-            set_,
-            dry_run,
-            as_json,
-            overwrite,
-            quiet,
-        )
+        given = {
+            "labels": labels,
+            "target": target,
+            "labels_per_class": labels_per_class,
+            "seed": seed,
+            "device": device,
+        }
+        _run_stage("mint", source, out, given, preset, config, set_, dry_run, as_json, overwrite, quiet)
         return
     others = out, labels, target, labels_per_class, preset, config, device, dry_run, overwrite
     if not RunDir.is_run(Path(source)) or any(others):
@@ -283,55 +271,7 @@ def predict(
     output.print_csv(["file", "label", "probability"], [[p.file, p.label, f"{p.probability:.4f}"] for p in found], out)
 
 
-@app.command()
-def check(
-    source: options.Data,
-    size: options.Size = None,
-    mode: options.Mode = "auto",
-    as_json: options.Json = False,
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (PNG) here.")] = None,
-) -> None:
-    """Look at the data first: counts, sizes, balance, corrupt files, duplicates, leaks."""
-    from augmint import output
-    from augmint.data.audit import audit
-    from augmint.data.sheet import save_png
-
-    found = audit(source, _data_settings(size, mode))
-    if sheet:
-        save_png(found.sheet(), sheet)
-    output.print_json(found.to_dict()) if as_json else output.console.print("\n".join(found.lines()), markup=False)
-
-
-@app.command()
-def preview(
-    source: options.Data,
-    policy: Annotated[str, typer.Option(help="Name of an augmentation policy.")] = "weak",
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("preview.png"),
-    count: Annotated[int, typer.Option(min=1, help="Images (rows).")] = 8,
-    views: Annotated[int, typer.Option(min=1, help="Views of each (columns).")] = 8,
-    size: options.Size = None,
-    mode: options.Mode = "auto",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-) -> None:
-    """Write a grid: each row an image and what the policy makes of it."""
-    from augmint import output
-    from augmint.augment.preview import preview as draw
-    from augmint.data import load
-    from augmint.data.sheet import save_png
-
-    save_png(draw(load(source, _data_settings(size, mode)), policy, seed, count, views), out)
-    output.console.print(f"{policy}: {out}", markup=False)
-
-
-def _data_settings(size: int | None, mode: str) -> DataSettings:
-    return resolve(overrides={"data": {"size": size, "mode": mode}}).data
-
-
-@app.command()
-def settings(preset: options.Preset = None, as_json: options.Json = False) -> None:
-    """Print every setting with its value under a preset, as YAML for --config."""
-    tree = resolve(preset or "fast").model_dump(mode="json")
-    print(json.dumps(tree, indent=1) if as_json else yaml.safe_dump(tree, sort_keys=False).rstrip())
+app.add_typer(looking.app)  # check, preview, settings
 
 
 def main() -> None:

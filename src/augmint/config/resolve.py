@@ -19,9 +19,9 @@ def fast() -> Tree:
 
 
 def demo() -> Tree:
-    """scikit-learn's digits in under 3 minutes on 2 cores."""
+    """scikit-learn's digits in 2 to 5 minutes on 2 cores."""
     return {
-        "represent": {"width": 32, "images": 80_000},
+        "represent": {"width": 24, "images": 60_000},
         "generate": {"image": {"images": 32_000}, "feature": {"images": 45_000}},
         "classify": {"images": 9_600, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},
