@@ -131,7 +131,7 @@ def _run_stage(
 
     settings, folder = _settings(source, out, values, preset, config, pairs)
     if dry_run:
-        output.dry_run(settings, folder, as_json)
+        output.dry_run(settings, folder, as_json, ProgressOut(quiet))
         return None
     result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
     if parallel.rank():  # under torchrun the first process has the results and tells them

@@ -34,7 +34,7 @@ from augmint.represent.map import principal, tsne
 from augmint.represent.search import AUTO
 from augmint.represent.train import form_of
 from augmint.represent.whitening import MOST, Whitening
-from augmint.train import Compute
+from augmint.train import QUIET, Compute, ProgressOut
 from augmint.train.compute import cores, peak_memory
 from augmint.train.rundir import free_bytes
 
@@ -233,29 +233,37 @@ def _finetuning(s: Settings, sample: ImageTable, compute: Compute) -> Callable[[
     return train
 
 
-def estimate(settings: Settings, folder: Path) -> Estimate:
+def _often(times: int, lines: list[Line]) -> list[Line]:
+    """What is done once for each encoder seed."""
+    if times == 1:
+        return lines
+    return [replace(line, what=f"{times} × {line.what}", seconds=times * line.seconds) for line in lines]
+
+
+def estimate(settings: Settings, folder: Path, progress: ProgressOut = QUIET) -> Estimate:
     """Time a few steps of each stage on up to 2,000 of the images; loads the data, writes nothing to `folder`."""
     compute = Compute.choose(settings.device, settings.precision)
     start = time.perf_counter()
-    table = load(settings.data_source, settings.data, target=settings.target, labels=settings.labels)
+    table = load(settings.data_source, settings.data, progress, settings.target, settings.labels)
     loading = Line("load", f"{len(table):,} images", time.perf_counter() - start)
     where = protocol.parts(table, settings)
     splits = [s for of in (protocol.comparison, protocol.curve, protocol.selection) for s in of(table, where, settings)]
     sample = table.take(where.pool[:SAMPLE])
     sample = replace(sample, labels=torch.full_like(sample.labels, -1))
-    seeds = settings.judge.encoder_seeds
-    learning = [_represent(settings, sample, compute), *_generate(settings, sample, compute)]
-    if seeds > 1:
-        learning = [replace(line, what=f"{seeds} × {line.what}", seconds=seeds * line.seconds) for line in learning]
-        splits = splits + (seeds - 1) * protocol.comparison(table, where, settings)
-    lines = [
-        loading,
-        learning[0],
-        _look(settings, sample, compute, len(where.pool)),
-        *learning[1:],
-        _trials(settings, sample, compute, len(splits) + 1, len(where.pool)),
-        _judge(settings, sample, compute, splits, len(where.val)),
+    seeds, asked, pool = settings.judge.encoder_seeds, (settings, sample, compute), len(where.pool)
+    splits = splits + (seeds - 1) * protocol.comparison(table, where, settings)
+    stages: list[Callable[[], list[Line]]] = [
+        lambda: _often(seeds, [_represent(*asked)]),
+        lambda: [_look(*asked, pool)],
+        lambda: _often(seeds, _generate(*asked)),
+        lambda: [_trials(*asked, len(splits) + 1, pool)],
+        lambda: [_judge(*asked, splits, len(where.val))],
     ]
+    lines = [loading]
+    with progress.task("timing a few steps", len(stages), unit="stages") as task:
+        for number, stage in enumerate(stages, 1):
+            lines += stage()
+            task.update(number)
     channels, height, width = table.shape
     images = len(table) * channels * height * width * isinstance(table.images, torch.Tensor)
     vectors = build(form_of(sample, settings.represent))[0].features

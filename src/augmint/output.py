@@ -14,7 +14,7 @@ from rich.console import Console
 
 from augmint import api
 from augmint.config import Settings
-from augmint.train import checkpoint
+from augmint.train import ProgressOut, checkpoint
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -32,11 +32,11 @@ def print_csv(head: list[str], rows: list[list[Any]], out: Path | None = None) -
     checkpoint.atomic_write(out, table.getvalue()) if out else print(table.getvalue(), end="")
 
 
-def dry_run(settings: Settings, folder: Path, as_json: bool) -> None:
+def dry_run(settings: Settings, folder: Path, as_json: bool, progress: ProgressOut) -> None:
     """What a run would take, and nothing else."""
     from augmint.estimate import estimate
 
-    found = estimate(settings, folder)
+    found = estimate(settings, folder, progress)
     print_json(found.to_dict()) if as_json else console.print(found.table())
 
 

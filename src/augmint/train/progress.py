@@ -17,6 +17,13 @@ def _short(metrics: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
+def _pace(rate: float, unit: str) -> str:
+    """`rate` of them a second; how long each takes where that is more than a second."""
+    if rate >= 1:
+        return f"{rate:,.0f} {unit}/s"
+    return f"{1 / rate:,.0f} s each" if rate > 0 else ""
+
+
 class Task:
     """One long piece of work, counted in `unit` (images by default)."""
 
@@ -36,7 +43,7 @@ class Task:
         self.shown |= metrics
         now = time.monotonic()
         rate = (done - self.first) / max(now - self.start, 1e-6)
-        info = f"{rate:,.0f} {self.unit}/s  {_short(self.shown)}"
+        info = f"{_pace(rate, self.unit)}  {_short(self.shown)}"
         if self.bar and self.handle is not None:
             self.bar.update(self.handle, completed=done, info=info)
         elif self.lines and (now - self.printed > 10 or done >= self.total):
