@@ -12,7 +12,7 @@ import augmint
 ROOT = Path(augmint.__file__).parent
 ORDER = tuple(
     "errors config seeding train data augment networks measure represent classify generate mint judge report "
-    "stages minting pipeline estimate api options output cli __main__".split()
+    "stages minting pipeline estimate api options output looking cli __main__".split()
 )
 FILES = sorted(ROOT.rglob("*.py"))
 
