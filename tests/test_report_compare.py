@@ -76,7 +76,7 @@ def test_every_arm_is_paired_draw_by_draw(before: Path, after: Path) -> None:
         "scratch-weak: better in after than in before: +"
     )
     assert compare(after, before)["arms"][1]["sentence"].startswith("scratch-weak: worse in before than in after: −")
-    assert found["settings"] == ["represent.width: 32 -> 64"]
+    assert found["settings"] == ["represent.width: 24 -> 64"]
 
 
 def test_a_run_equals_itself(before: Path) -> None:
@@ -179,7 +179,7 @@ def test_one_encoder_each_is_said_where_arms_build_on_one(before: Path, after: P
 
 def test_the_command(before: Path, after: Path) -> None:
     said = CliRunner().invoke(app, ["compare", str(before), str(after)])
-    assert said.exit_code == 0 and "settings that differ: represent.width: 32 -> 64" in said.stdout
+    assert said.exit_code == 0 and "settings that differ: represent.width: 24 -> 64" in said.stdout
     assert "▲ scratch-weak: better in after than in before: +" in said.stdout
     found = json.loads(
         CliRunner().invoke(app, ["compare", str(before), str(after), "--arm", "encoder", "--json"]).stdout
