@@ -61,6 +61,7 @@ def _settings(
     return settings, out or api.default_folder(source)
 
 
+GIVEN = ("labels", "target", "labels_per_class", "seed", "device")  # settings that have an option of their own
 STAGES = {
     "run": "The main job: learn, generate, mint, classify, judge. Stopped, the same command goes on.",
     "represent": "Learn the encoder from all images, without labels.",
@@ -98,13 +99,7 @@ def _add_stage(name: str, what: str) -> None:
                 f"--fail-unless asks for a verdict, which `augmint {name}` does not give; use `augmint run`"
             )
         wish = Wish.read(fail_unless) if fail_unless else None
-        given = {
-            "labels": labels,
-            "target": target,
-            "labels_per_class": labels_per_class,
-            "seed": seed,
-            "device": device,
-        }
+        given = dict(zip(GIVEN, (labels, target, labels_per_class, seed, device), strict=True))
         done = _run_stage(name, source, out, given, preset, config, set_, dry_run, as_json, overwrite, quiet)
         if wish and done:
             wish.check(*done)
@@ -174,13 +169,7 @@ def mint(
     if count is None:
         if each or to or form != "folders":
             raise UsageError("--per-class, --format and --to go with --count")
-        given = {
-            "labels": labels,
-            "target": target,
-            "labels_per_class": labels_per_class,
-            "seed": seed,
-            "device": device,
-        }
+        given = dict(zip(GIVEN, (labels, target, labels_per_class, seed, device), strict=True))
         _run_stage("mint", source, out, given, preset, config, set_, dry_run, as_json, overwrite, quiet)
         return
     others = out, labels, target, labels_per_class, preset, config, device, dry_run, overwrite
