@@ -14,10 +14,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import augmint as am
+from augmint import api
 from augmint.config import resolve
 from augmint.data import load
 from augmint.errors import InputError
-from augmint.train.rundir import file_digest
+from augmint.train.rundir import RunDir, file_digest
 from conftest import Maker, augmint
 
 
@@ -151,20 +152,93 @@ def test_from_pick_to_run(picked: Path, photos: Path, tmp_path: Path) -> None:
         assert "other settings (labels." in refused or "has changed since" in refused
 
 
-def test_other_stages_and_another_pick_take_labels_too(picked: Path, photos: Path, tmp_path: Path) -> None:
+def test_other_stages_take_labels_too(picked: Path, tmp_path: Path) -> None:
     folder, manifest = shutil.copytree(picked, tmp_path / "photos"), picked / "pick" / "manifest.csv"
     learnt = json.loads(augmint("represent", folder, "--labels", manifest, "--json").stdout)
     assert learnt["judged"] == 23 and trained(folder) == 1
     final = json.loads(augmint("classify", folder, "--json").stdout)  # what was said once is known
     assert final["labels"] == 23
     assert json.loads(augmint("mint", folder, "--labels", manifest, "--json").stdout)["drawn"] > 0
+
+
+def test_labelling_goes_in_rounds_on_one_encoder(picked: Path, truth: dict[str, str], tmp_path: Path) -> None:
+    folder = shutil.copytree(picked, tmp_path / "photos")
+    first, second = folder / "pick" / "manifest.csv", folder / "pick-2" / "manifest.csv"
+    before = first.read_bytes()
     refused = augmint("pick", folder, "--budget", 3, code=3).stderr
-    assert "has labels in it; pick more with --labels" in refused
-    more = ("--labels", manifest, "--preset", "tiny", "--out", tmp_path / "more", "--json")
-    names = [row["file"] for row in json.loads(augmint("pick", photos, "--budget", 3, *more).stdout)["picks"]]
-    with open(manifest, newline="") as file:
+    assert f"has labels in it; pick more with --labels {first}" in refused
+    more = augmint("pick", folder, "--budget", 3, "--labels", first, "--json")
+    found = json.loads(more.stdout)
+    with open(first, newline="") as file:
         known = {row["source"] for row in csv.DictReader(file) if row["label"]}
-    assert len(names) == 3 and not known & set(names)
+    names = {row["file"] for row in found["picks"]}
+    assert len(names) == 3 and not known & names and found["manifest"] == str(second)
+    assert first.read_bytes() == before and trained(folder) == 1
+    again = augmint("pick", folder, "--budget", 4).stderr  # of picks that nobody has labelled yet nothing is lost
+    assert again.splitlines()[-1] == f"augmint run {folder} --labels {second}"
+    fill(second, truth)
+    final = json.loads(augmint("classify", folder, "--labels", second, "--json").stdout)
+    assert final["labels"] == 23 + 4 and trained(folder) == 1
+    assert "--overwrite would delete" in augmint("classify", folder, "--overwrite", code=3).stderr
+
+
+def test_a_label_may_be_mended_until_the_arms_are_compared(picked: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(picked, tmp_path / "photos")
+    manifest = folder / "pick" / "manifest.csv"
+    good = manifest.read_text()
+
+    def trials() -> int:
+        """Fitted so far under the labels as the manifest has them now."""
+        assert json.loads(augmint("classify", folder, "--labels", manifest, "--json").stdout)["labels"] == 23
+        return len(list(folder.glob("stages/trials/*/*/done.json")))
+
+    manifest.write_text(good.replace(",one,", ",two,", 1))
+    once = trials()
+    manifest.write_text(good)
+    assert trials() == 2 * once and trained(folder) == 1  # each under the labels of its own
+
+
+def test_a_run_from_a_finished_one_takes_over_what_it_learnt(picked: Path, photos: Path, tmp_path: Path) -> None:
+    folder, manifest, second = tmp_path / "photos", picked / "pick" / "manifest.csv", tmp_path / "second"
+    shutil.copytree(picked, folder)
+    augmint("generate", folder)
+    (folder / "trials.parquet").touch()  # as if its arms had been compared
+    refused = augmint("run", folder, "--labels", manifest, code=3).stderr
+    assert f"`augmint run {folder} --out …` starts from it" in refused
+    assert "--out a new run starts from it" in augmint("run", folder, "--seed", 3, code=2).stderr
+    assert "is a run and has its settings" in augmint("run", folder, "--preset", "demo", "--out", second, code=2).stderr
+    done = augmint("classify", folder, "--labels", manifest, "--out", second, "--set", "mint.per_parent=2", "--json")
+    assert json.loads(done.stdout)["labels"] == 23
+    for stage in ("represent", "generate-image", "generate-feature"):
+        assert f"{stage}: taken from {folder}" in done.stderr
+        (one,), (other,) = ((run / "stages" / stage).iterdir() for run in (folder, second))
+        assert one.name == other.name
+        assert {path.name: path.read_bytes() for path in one.iterdir()} == {
+            p.name: p.read_bytes() for p in other.iterdir()
+        }
+    assert "taken from" not in augmint("classify", second).stderr  # it has all of its own
+    fresh = api.settings_for(folder, overrides={"represent": {"images": 1_000}})
+    assert (fresh.represent.images, fresh.represent.width, fresh.preset) == (1_000, 8, "tiny")
+    other = augmint("represent", folder, "--out", tmp_path / "other", "--set", "represent.images=1000")
+    assert "taken from" not in other.stderr and trained(tmp_path / "other") == 1
+
+
+def test_a_stage_that_is_half_copied_is_copied_again(tmp_path: Path) -> None:
+    with RunDir.open(tmp_path / "a", {}) as run:
+        stage = run.stage("represent", {"x": 1}, 0)
+        (stage.folder / "result.safetensors").write_text("all of it")
+        stage.finish(1.0)
+        run.stage("generate-image", {"x": 1}, 0)  # begun only
+    with RunDir.open(tmp_path / "b", {}, reuse=tmp_path / "a") as run:
+        half = tmp_path / "b" / "stages" / "represent" / stage.folder.name
+        half.mkdir(parents=True)
+        (half / "result.safetensors").write_text("half of")
+        assert run.stage("represent", {"x": 1}, 0).done
+        assert (half / "result.safetensors").read_text() == "all of it"
+        assert not run.stage("represent", {"x": 2}, 0).done
+        assert not run.stage("generate-image", {"x": 1}, 0).done
+    helper = RunDir(tmp_path / "c", writes=False, reuse=tmp_path / "a").stage("represent", {"x": 1}, 0)
+    assert helper.done and helper.folder == stage.folder
 
 
 def test_a_finished_run_takes_no_further_labels(picked: Path, tmp_path: Path) -> None:

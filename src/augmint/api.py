@@ -18,7 +18,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from augmint.config import Settings, merge, mint_more, resolve
+from augmint.config import Settings, merge, mint_more, resolve, vary
 from augmint.data import decode
 from augmint.errors import InputError, UsageError
 from augmint.judge.arms import Head
@@ -97,22 +97,35 @@ def _logits(folder: Path, images: Tensor, compute: Compute) -> Tensor:
 
 
 def default_folder(source: str) -> Path:
-    """runs/<name of the source>."""
-    return Path("runs") / (Path(source).stem or "run")
+    """runs/<name of the source>; of a run, its own."""
+    return known(source) or Path("runs") / (Path(source).stem or "run")
+
+
+def known(source: str | Path) -> Path | None:
+    """The run folder that the source is, or None: then it is data."""
+    return Path(source) if RunDir.is_run(Path(source)) else None
 
 
 def settings_for(
     source: str | Path,
     *,
-    preset: str = "fast",
+    preset: str | None = None,
     config: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Settings of a new run on this source; a path is kept absolute so that any folder can resume it."""
-    tree = merge(overrides or {}, {"data_source": _absolute(source)})
-    chosen = resolve(preset, config, tree)
+    """Settings of a new run on this source, by the preset (None: fast); if it is a run, those of that run, changed.
+    Paths are kept absolute so that any folder can resume it."""
+    run, over = known(source), dict(overrides or {})
+    if run is None:
+        chosen = resolve(preset or "fast", config, merge(over, {"data_source": _absolute(source)}))
+        files: Iterable[str | Path] = chosen.labels or ()
+    else:
+        if preset:
+            raise UsageError(f"--preset {preset}: {source} is a run and has its settings; change them with --set")
+        files = resolve(overrides={"labels": over.pop("labels", None)}).labels or ()
+        chosen = vary(stored_settings(run), config, over)
     target = {"target": _absolute(chosen.target)} if chosen.target else {}
-    return label(chosen.model_copy(update=target), chosen.labels or ())
+    return label(chosen.model_copy(update=target), files)
 
 
 def label(settings: Settings, files: Iterable[str | Path]) -> Settings:
@@ -136,15 +149,23 @@ def stored_settings(folder: Path) -> Settings:
 
 
 def execute(
-    stage: str, settings: Settings, folder: Path, *, overwrite: bool = False, progress: ProgressOut = QUIET
+    stage: str,
+    settings: Settings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    reuse: Path | None = None,
+    progress: ProgressOut = QUIET,
 ) -> Any:
-    """Run one stage ('represent', 'generate', 'mint', 'measure', 'classify', 'run') with what it needs before it."""
+    """Run one stage ('represent', 'generate', 'mint', 'measure', 'classify', 'run') with what it needs before it; what
+    the run `reuse` has learnt from the same images with the same settings is taken from there."""
     parallel.start()
     if parallel.rank():
-        return _help(stage, settings, folder)
+        return _help(stage, settings, folder, reuse)
     if overwrite:
         _spare_labels(settings, folder)
-    with RunDir.open(folder, settings.model_dump(mode="json"), overwrite=overwrite, progress=progress) as run_dir:
+    config = settings.model_dump(mode="json")
+    with RunDir.open(folder, config, overwrite=overwrite, reuse=reuse, progress=progress) as run_dir:
         parallel.wait()
         pipeline = Pipeline(run_dir, settings)
         if stage == "generate":
@@ -157,8 +178,7 @@ def execute(
 def _spare_labels(settings: Settings, folder: Path) -> None:
     """InputError if --overwrite would delete labels that somebody has filled in."""
     inside = [Path(file) for file in settings.labels or {} if Path(file).is_relative_to(folder.resolve())]
-    picked = folder / "pick" / "manifest.csv"
-    for file in [*inside, *([picked] if to_label.begun(picked) else [])]:
+    for file in [*inside, *to_label.filled(folder)]:
         raise InputError(f"--overwrite would delete {file}, which has labels in it; move it out of {folder} first")
 
 
@@ -194,14 +214,22 @@ def mint(
 
 
 def pick(
-    settings: Settings, folder: Path, budget: int, *, fresh: bool = False, progress: ProgressOut = QUIET
-) -> list[dict[str, Any]]:
-    """The `budget` images to label first, the most urgent first; written to `folder`/pick as well.
+    settings: Settings,
+    folder: Path,
+    budget: int,
+    *,
+    fresh: bool = False,
+    reuse: Path | None = None,
+    progress: ProgressOut = QUIET,
+) -> tuple[Path, list[dict[str, Any]]]:
+    """The `budget` images to label next, the most urgent first, and where they were written: `folder`/pick, or pick-2,
+    pick-3, … beside picks that have been labelled.
 
     Each has its file, cluster, typicality and the name of its copy. The run's encoder is used, or learnt first. Given
     labels count as covered, unless `fresh`: then as if no image were labelled. The test split is left alone.
     """
-    with RunDir.open(folder, settings.model_dump(mode="json"), progress=progress) as run_dir:
+    with RunDir.open(folder, settings.model_dump(mode="json"), reuse=reuse, progress=progress) as run_dir:
+        place = to_label.place(folder, settings.labels or {})
         pipeline = Pipeline(run_dir, settings)
         pool = pipeline.table.take(pipeline.parts.pool)
         known = torch.nonzero(pool.labels >= 0)[:, 0] if not fresh else torch.empty(0, dtype=torch.int64)
@@ -211,13 +239,13 @@ def pick(
                 "ask for fewer, or --fresh to pick as if none were labelled"
             )
         picks = typical.pick(pipeline.features, budget, known, settings.seed)
-        return to_label.write(pool, picks, folder / "pick", settings.data_source)
+        return place, to_label.write(pool, picks, place, settings.data_source)
 
 
-def _help(stage: str, settings: Settings, folder: Path) -> None:
+def _help(stage: str, settings: Settings, folder: Path, reuse: Path | None) -> None:
     """What the other processes of a `torchrun` do: learn the encoders with the first one, which does all the rest."""
     parallel.wait()  # until the first has the run folder ready
-    pipeline = Pipeline(RunDir(folder, writes=False), settings)
+    pipeline = Pipeline(RunDir(folder, writes=False, reuse=reuse), settings)
     assert pipeline.encoders() if stage == "run" else pipeline.encoder
 
 
@@ -228,30 +256,32 @@ def run(
     labels: str | Path | Sequence[str | Path] | None = None,
     target: str | Path | None = None,
     labels_per_class: int | None = None,
-    preset: str = "fast",
-    seed: int = 0,
-    device: str = "auto",
+    preset: str | None = None,
+    seed: int | None = None,
+    device: str | None = None,
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Run:
     """The main job: from images to a classifier, minted images and a verdict.
 
-    source            a folder of images, a manifest, a Parquet, IDX or .npz file, or a known name ("digits")
-    out               the run folder; default runs/<name of the source>
+    source            a folder of images, a manifest, a Parquet, IDX or .npz file, or a known name ("digits"); or a run:
+                      what it has learnt with the same settings is taken over, e.g. under new labels its encoder
+    out               the run folder; default runs/<name of the source>, of a run its own, which then goes on
     labels            files of labels that go over those of the source: what `augmint pick` left to fill in
     target            unlabelled images of the place of use: minted images look like these, and where it has a labelled
                       test split the arms are judged on that
     labels_per_class  how many labels of each class may be used; None: all there are
+    preset            fast, demo, tiny or thorough; None: fast
     settings          any setting by its tree, e.g. {"represent": {"width": 64}}
 
     InputError for data that cannot be used, UsageError for settings that do not fit.
     """
-    given: dict[str, Any] = {"labels_per_class": labels_per_class, "seed": seed, "device": device}
-    given |= {} if target is None else {"target": str(target)}
-    given |= {} if labels is None else {"labels": labels}
-    over = merge(given, settings or {})
+    given = {"labels_per_class": labels_per_class, "seed": seed, "device": device, "labels": labels}
+    given |= {"target": None if target is None else str(target)}
+    over = merge({name: value for name, value in given.items() if value is not None}, settings or {})
     folder = Path(out) if out is not None else default_folder(str(source))
     chosen = settings_for(source, preset=preset, overrides=over)
-    execute("run", chosen, folder, overwrite=overwrite, progress=ProgressOut(quiet))
+    reuse = None if folder == known(source) else known(source)
+    execute("run", chosen, folder, overwrite=overwrite, reuse=reuse, progress=ProgressOut(quiet))
     return Run(folder)

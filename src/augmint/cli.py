@@ -45,20 +45,19 @@ def _settings(
     preset: str | None,
     config: Path | None,
     pairs: list[str] | None,
-) -> tuple[Settings, Path]:
-    """Settings and folder, of a new run or of the run that `source` is."""
+) -> tuple[Settings, Path, Path | None]:
+    """Settings and folder of a run: a new one, or the one that `source` is; with --out a new one that starts from
+    that, which comes third."""
     from augmint import api
-    from augmint.train import RunDir
 
     given = {name: value for name, value in values.items() if value is not None}
-    if RunDir.is_run(Path(source)):
-        labels = given.pop("labels", ())
-        if given or preset or config or pairs or out:
-            raise UsageError(f"{source} is a run, its settings are fixed; start a new one from its data with --out")
-        return api.label(api.stored_settings(Path(source)), labels), Path(source)
+    known = api.known(source)
+    if known and not out and ({*given} - {"labels"} or preset or config or pairs):
+        raise UsageError(f"{source} is a run, its settings are fixed; with --out a new run starts from it")
     overrides = merge(assignments(pairs or []), given)
-    settings = api.settings_for(source, preset=preset or "fast", config=config, overrides=overrides)
-    return settings, out or api.default_folder(source)
+    settings = api.settings_for(source, preset=preset, config=config, overrides=overrides)
+    folder = out or api.default_folder(source)
+    return settings, folder, None if folder == known else known
 
 
 GIVEN = ("labels", "target", "labels_per_class", "seed", "device")  # settings that have an option of their own
@@ -124,11 +123,11 @@ def _run_stage(
     from augmint import api, output
     from augmint.train import ProgressOut, parallel
 
-    settings, folder = _settings(source, out, values, preset, config, pairs)
+    settings, folder, reuse = _settings(source, out, values, preset, config, pairs)
     if dry_run:
         output.dry_run(settings, folder, as_json, ProgressOut(quiet))
         return None
-    result = api.execute(name, settings, folder, overwrite=overwrite, progress=ProgressOut(quiet))
+    result = api.execute(name, settings, folder, overwrite=overwrite, reuse=reuse, progress=ProgressOut(quiet))
     if parallel.rank():  # under torchrun the first process has the results and tells them
         return None
     output.tell(name, folder, result, as_json)
@@ -209,21 +208,25 @@ def pick(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Which images to label first: typical ones, spread over all kinds. Writes RUN/pick: copies, sheet, manifest."""
-    from augmint import api, output
-    from augmint.train import ProgressOut
+    """Which images to label first: typical ones, spread over all kinds. Writes RUN/pick: copies, sheet, manifest.
 
-    settings, folder = _settings(source, out, {"labels": labels, "seed": seed, "device": device}, preset, config, set_)
-    found = api.pick(settings, folder, budget, fresh=fresh, progress=ProgressOut(quiet))
+    With the --labels of a round the next one goes to RUN/pick-2, and so on."""
+    from augmint import api, output
+    from augmint.train import ProgressOut, RunDir
+
+    given = {"labels": labels, "seed": seed, "device": device}
+    settings, folder, reuse = _settings(source, out, given, preset, config, set_)
+    place, found = api.pick(settings, folder, budget, fresh=fresh, reuse=reuse, progress=ProgressOut(quiet))
+    manifest, shown = place / "manifest.csv", place / "sheet.png"
     if as_json:
-        output.print_json({"schema": 1, "run": str(folder), "picks": found})
+        output.print_json({"schema": 1, "run": str(folder), "manifest": str(manifest), "picks": found})
         return
     output.print_csv(
         ["file", "cluster", "typicality"], [[p["file"], p["cluster"], f"{p['typicality']:.4f}"] for p in found]
     )
-    manifest, shown = folder / "pick" / "manifest.csv", folder / "pick" / "sheet.png"
+    new = f" --out {shlex.quote(f'{folder}-2')}" if RunDir.is_compared(folder) else ""
     ProgressOut(quiet).say(f"fill in the labels in {manifest} (the images: {shown}); then go on with")
-    ProgressOut(quiet).say(f"augmint run {shlex.quote(str(folder))} --labels {shlex.quote(str(manifest))}")
+    ProgressOut(quiet).say(f"augmint run {shlex.quote(str(folder))} --labels {shlex.quote(str(manifest))}{new}")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from augmint.config.resolve import (
     merge,
     mint_more,
     resolve,
+    vary,
 )
 from augmint.config.settings import (
     ClassifySettings,
@@ -48,4 +49,5 @@ __all__ = [
     "merge",
     "mint_more",
     "resolve",
+    "vary",
 ]

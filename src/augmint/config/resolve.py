@@ -106,7 +106,15 @@ def resolve(preset: str = "fast", file: Path | None = None, overrides: Mapping[s
     """The settings of a run: preset, then file, then overrides. UsageError names what does not fit."""
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: there is no such preset; choose one of {', '.join(PRESETS)}")
-    tree = merge(PRESETS[preset](), {"preset": preset})
+    return _laid_over(merge(PRESETS[preset](), {"preset": preset}), file, overrides)
+
+
+def vary(settings: Settings, file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Those settings, changed by the file, then by the overrides. UsageError names what does not fit."""
+    return _laid_over(settings.model_dump(mode="json", exclude_defaults=True), file, overrides)
+
+
+def _laid_over(tree: Tree, file: Path | None, overrides: Mapping[str, Any] | None) -> Settings:
     given = _read(file) if file else {}, overrides or {}
     for layer in (across() if any(layer.get("target") for layer in given) else {}, *given):
         tree = merge(tree, layer)

@@ -1,6 +1,7 @@
 """The chosen images as something to work with: copies, a contact sheet, a manifest to fill in.
 
-rows = write(table, picks, folder / "pick", source="photos/")
+folder = place(run, labels)                              # run/pick, then run/pick-2, … one for each round of labelling
+lines = write(table, picks, folder, source="photos/")
 # pick/manifest.csv: file_name,label,source       fill in the labels, then: augmint run photos/ --labels …/manifest.csv
 # pick/images/001-cat7.jpg, …   pick/sheet.png
 """
@@ -8,6 +9,7 @@ rows = write(table, picks, folder / "pick", source="photos/")
 import csv
 import io
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +23,15 @@ from augmint.represent.typical import Picks
 from augmint.train.checkpoint import atomic_write
 
 COLUMNS = 8  # of the contact sheet
+MANIFEST = "manifest.csv"
 
 
 def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[dict[str, Any]]:
     """Write the picks (rows of `table`) to `folder` and return a line for each: file, cluster, typicality, copy.
 
-    Files are copied as they are; where the source has none, the table's pixels are written as PNG. InputError if the
-    folder holds a manifest that somebody has begun to fill in.
+    Files are copied as they are; where the source has none, the table's pixels are written as PNG.
     """
-    manifest = folder / "manifest.csv"
-    if begun(manifest):
-        raise InputError(
-            f"{manifest} has labels in it; pick more with --labels {manifest} and another --out, or move {folder} away"
-        )
+    manifest = folder / MANIFEST
     shutil.rmtree(folder / "images", ignore_errors=True)
     lines = []
     for number, row in enumerate(picks.rows.tolist(), 1):
@@ -48,6 +46,25 @@ def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[di
     writer.writerows([line["copy"], "", line["file"]] for line in lines)
     atomic_write(manifest, text.getvalue())
     return lines
+
+
+def place(run: Path, labels: Collection[str]) -> Path:
+    """Where the next picks go: `run`/pick, or pick-2, pick-3, … beside manifests that somebody has filled in.
+
+    InputError if one of those is not among the files of labels that are used: its images would be picked again.
+    """
+    folder, number = run / "pick", 1
+    while begun(manifest := folder / MANIFEST):
+        if str(manifest.resolve()) not in labels:
+            raise InputError(f"{manifest} has labels in it; pick more with --labels {manifest}, or move {folder} away")
+        number += 1
+        folder = run / f"pick-{number}"
+    return folder
+
+
+def filled(run: Path) -> list[Path]:
+    """The manifests of all rounds in which somebody has filled in a label."""
+    return [manifest for manifest in sorted(run.glob(f"pick*/{MANIFEST}")) if begun(manifest)]
 
 
 def begun(manifest: Path) -> bool:

@@ -5,7 +5,8 @@
             if not stage.done: ...
 
 A stage lives in stages/<name>/<hash of its identity>-<seed>/ and is finished once done.json is there.
-The same config resumes; a different one is refused with the difference shown.
+The same config resumes; a different one is refused with the difference shown. Stages that another run has finished on
+the same images with the same settings are copied from it, if it is given as `reuse`: their names say so.
 """
 
 import fcntl
@@ -30,7 +31,7 @@ from augmint.train.checkpoint import SCHEMA, atomic_write, read_json
 from augmint.train.compute import peak_memory
 from augmint.train.progress import QUIET, ProgressOut
 
-CONFIG = "config.yaml"
+CONFIG, DONE = "config.yaml", "done.json"  # of a run; of a finished stage
 
 
 class Storable(Protocol):
@@ -95,7 +96,7 @@ class StageDir:
 
     @property
     def done(self) -> bool:
-        return (self.folder / "done.json").exists()
+        return (self.folder / DONE).exists()
 
     @property
     def checkpoint(self) -> Path:
@@ -103,12 +104,12 @@ class StageDir:
 
     def facts(self) -> dict[str, Any]:
         """What done.json says: seconds, peak memory, results."""
-        return read_json(self.folder / "done.json", "seconds", "peak_memory")
+        return read_json(self.folder / DONE, "seconds", "peak_memory")
 
     def finish(self, seconds: float, **facts: Any) -> None:
         """Mark the stage as finished; `facts` are kept for the report."""
         content = {"schema": SCHEMA, "stage": self.name, "seconds": seconds, "peak_memory": peak_memory(), **facts}
-        atomic_write(self.folder / "done.json", json.dumps(content, indent=1))
+        atomic_write(self.folder / DONE, json.dumps(content, indent=1))
 
     def keep(self, make: Callable[["StageDir"], T], load: Callable[[Path], T]) -> T:
         """The stage's result: loaded if it is finished, else made (`make` resumes by itself) and stored."""
@@ -134,6 +135,7 @@ class RunDir:
     folder: Path
     progress: ProgressOut = field(default_factory=lambda: QUIET)
     writes: bool = True  # False: follows another process that does
+    reuse: Path | None = None  # another run folder
     _lock: IO[str] | None = None
 
     @staticmethod
@@ -141,14 +143,25 @@ class RunDir:
         """True if the folder holds a run of ours."""
         return (folder / CONFIG).is_file() and (folder / "stages").is_dir()
 
+    @staticmethod
+    def is_compared(folder: Path) -> bool:
+        """True if the arms of the run in the folder were compared: then its labels are fixed."""
+        return (folder / "trials.parquet").exists()
+
     @classmethod
     @contextmanager
     def open(
-        cls, folder: Path, config: dict[str, Any], *, overwrite: bool = False, progress: ProgressOut = QUIET
+        cls,
+        folder: Path,
+        config: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        reuse: Path | None = None,
+        progress: ProgressOut = QUIET,
     ) -> Iterator["RunDir"]:
         """Create or resume the run. InputError if another process holds it, if it was made with other
         settings, or if the folder holds something that is not a run."""
-        run = cls(folder, progress)
+        run = cls(folder, progress, reuse=reuse)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             run._lock = open(folder / "lock", "a+")
@@ -177,7 +190,7 @@ class RunDir:
                 shown = "; ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
                 raise InputError(
                     f"{self.folder} was made with other settings ({shown}); "
-                    "choose another --out, or --overwrite to start again"
+                    f"`augmint run {self.folder} --out …` starts from it, --overwrite starts again"
                 )
             if overwrite:
                 self._clear()
@@ -193,11 +206,12 @@ class RunDir:
 
     def _grown(self, stored: Any, config: dict[str, Any]) -> Any:
         """The stored settings with the files of labels that have come since. Until arms were compared there may be more
-        of them: stages are named by the labels that they depend on, and the encoder need not be learnt again."""
-        if not isinstance(stored, dict) or (self.folder / "trials.parquet").exists():
+        of them, and more in them: stages are named by the labels that they depend on, so the encoder need not be
+        learnt again."""
+        if not isinstance(stored, dict) or self.is_compared(self.folder):
             return stored
         before, now = stored.get("labels") or {}, config.get("labels") or {}
-        return {**stored, "labels": config.get("labels")} if before.items() <= now.items() else stored
+        return {**stored, "labels": config.get("labels")} if before.keys() <= now.keys() else stored
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():
@@ -236,7 +250,26 @@ class RunDir:
         path = folder / "identity.json"
         if self.writes and not path.exists():
             atomic_write(path, json.dumps(identity, indent=1, default=str))
-        return StageDir(name, folder, self)
+        stage = StageDir(name, folder, self)
+        known = None if self.reuse is None else self.reuse / "stages" / name / folder.name
+        if known is None or stage.done or not (known / DONE).exists():
+            return stage
+        if not self.writes:
+            return StageDir(name, known, self)
+        self._copy(known, stage)
+        return stage
+
+    def _copy(self, known: Path, stage: StageDir) -> None:
+        """Take over a finished stage of another run: what says that it is finished comes last."""
+        try:
+            shutil.copytree(known, stage.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DONE))
+        except OSError as error:
+            raise InputError(
+                f"cannot copy {known} to {stage.folder}: {error}; free space or choose another --out"
+            ) from error
+        atomic_write(stage.folder / DONE, (known / DONE).read_bytes())
+        if "/" not in stage.name:  # of trials there are many
+            self.say(f"{stage.name}: taken from {self.reuse}")
 
 
 def free_bytes(folder: Path) -> int:
