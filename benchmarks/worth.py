@@ -1,10 +1,11 @@
 """Are minted samples worth adding? Against tuned rivals, paired over label draws, by number of labels a class.
 
     python benchmarks/worth.py DATA [--preset fast] [--config FILE] [--labels 1 4 10 40] [--draws 20]
-        [--finetune | --features]
+        [--finetune | --features] [--reuse RUN]
 
 DATA is anything with labels and a test split: digits, fashion-mnist, CIFAR-10's Parquet. Encoder and generators are
-trained once, without labels; then, at every number of labels:
+trained once, without labels, or those of a run of the same data, seed and settings are taken; then, at every number of
+labels:
 
 1. Tuning. On three other label draws every policy (weak, RandAugment, TrivialAugment, AugMix, MixUp and CutMix behind
    weak) is tried at four strengths, and pseudo-labelled parents, minted images and both together at four shares of a
@@ -174,13 +175,14 @@ def main(arguments: list[str] | None = None) -> None:
     more.add_argument("--features", action="store_true", help="minted features and their rivals alone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("runs/worth"))
+    parser.add_argument("--reuse", type=Path, metavar="RUN", help="a run whose encoder and generators are taken over")
     parser.add_argument("--out", type=Path, default=OUT)
     o = parser.parse_args(arguments)
     if o.draws < 2:
         parser.error("--draws: a comparison needs two draws, a claim eight")
     settings = settings_of(o)
     name = Path(o.data).stem + ("-features" if o.features else "")
-    with RunDir.open(o.work / name, settings.model_dump(mode="json")) as run:
+    with RunDir.open(o.work / name, settings.model_dump(mode="json"), reuse=o.reuse) as run:
         pipeline = Pipeline(run, settings)
         pipeline.encoders()
         for labels in o.labels:
