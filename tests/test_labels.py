@@ -15,9 +15,10 @@ from sklearn.datasets import load_digits
 
 import augmint as am
 from augmint import api
-from augmint.config import resolve
+from augmint.config import resolve, vary
 from augmint.data import load
-from augmint.errors import InputError
+from augmint.errors import InputError, UsageError
+from augmint.represent import to_label
 from augmint.train.rundir import RunDir, file_digest
 from conftest import Maker, augmint
 
@@ -132,6 +133,11 @@ def trained(folder: Path) -> int:
     return len(list(folder.glob("stages/represent/*/done.json")))
 
 
+def logs(folder: Path, stage: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["stage"] == stage]
+
+
 def test_from_pick_to_run(picked: Path, photos: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(picked, tmp_path / "photos")
     manifest = folder / "pick" / "manifest.csv"
@@ -149,7 +155,7 @@ def test_from_pick_to_run(picked: Path, photos: Path, tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace(",two,", ",one,"))
     for words in (["run", photos, "--preset", "tiny", "--out", folder, "--labels", manifest], ["run", folder]):
         refused = augmint(*words, code=3).stderr
-        assert "other settings (labels." in refused or "has changed since" in refused
+        assert "other settings (labels." in refused or "has changed; give it again with --labels" in refused
 
 
 def test_other_stages_take_labels_too(picked: Path, tmp_path: Path) -> None:
@@ -197,6 +203,57 @@ def test_a_label_may_be_mended_until_the_arms_are_compared(picked: Path, tmp_pat
     manifest.write_text(good)
     assert trials() == 2 * once and trained(folder) == 1  # each under the labels of its own
 
+    def minted(text: str) -> bytes:
+        manifest.write_text(text)
+        augmint("mint", folder, "--labels", manifest)
+        return b"".join((folder / f"features{more}.parquet").read_bytes() for more in ("", "-rejected"))
+
+    first, wrong = minted(good), minted(good.replace(",one,", ",two,", 1))
+    assert first != wrong and minted(good) == first  # and not what the wrong labels left there
+
+
+def test_labels_that_could_not_be_read_are_not_kept(picked: Path, photos: Path, tmp_path: Path) -> None:
+    folder, right = shutil.copytree(picked, tmp_path / "photos"), picked / "pick" / "manifest.csv"
+    wrong = written(tmp_path / "wrong.csv", "file_name,label\nnobody.png,one\n")
+    for run in (folder, tmp_path / "new"):
+        words = () if run == folder else ("--preset", "tiny", "--out", run)
+        source = folder if run == folder else photos
+        assert "none of the 81 images" in augmint("classify", source, *words, "--labels", wrong, code=3).stderr
+        assert api.stored_settings(run).labels is None
+    assert json.loads(augmint("classify", folder, "--labels", right, "--json").stdout)["labels"] == 23
+    assert json.loads(augmint("classify", folder, "--json").stdout)["labels"] == 23  # those are
+
+
+@pytest.mark.parametrize(
+    "saved", [b"file_name;label;source\r\na;;b\r\n", b"a,b\r\n", "file_name,label,source\na,n\xe9,b\n".encode("cp1252")]
+)
+def test_a_manifest_in_another_form_is_not_taken_for_blank(saved: bytes, tmp_path: Path) -> None:
+    (tmp_path / "pick").mkdir()
+    (tmp_path / "pick" / "manifest.csv").write_bytes(saved)
+    assert to_label.filled(tmp_path) == [tmp_path / "pick" / "manifest.csv"]
+    with pytest.raises(InputError, match="has labels in it"):
+        to_label.place(tmp_path, {})
+
+
+def test_settings_of_a_run_are_varied(picked: Path, tmp_path: Path) -> None:
+    plain, file = api.stored_settings(picked), tmp_path / "c.yaml"
+    assert vary(plain) == plain
+    file.write_text("data_source: elsewhere\nseed: 4\n")
+    varied = api.settings_for(picked, config=file, overrides={"represent": {"images": 1_000}})
+    assert (varied.data_source, varied.seed, varied.represent.images) == (plain.data_source, 4, 1_000)
+    own = {"optimiser": "sgd", "lr": 2e-3, "weight_decay": 5e-4}
+    sgd = vary(plain, None, {"represent": own})
+    assert vary(sgd) == sgd and sgd.represent.lr == 2e-3
+    with pytest.raises(UsageError, match="optimiser lars needs lr"):
+        vary(sgd, None, {"represent": {"optimiser": "lars"}})
+    assert vary(sgd, None, {"represent": {"optimiser": "adamw"}}).represent.weight_decay == 0.05
+    d_betas = {"generate": {"image": {"d_optimiser": {"betas": [0.0, 0.9]}}}}
+    assert vary(plain, None, d_betas).generate.image.d_optimiser.lr == plain.generate.image.d_optimiser.lr
+    there = vary(plain, None, {"target": "ward"})
+    assert there.generate.image.trunk == "own"
+    eyes = vary(there, None, {"generate": {"image": {"trunk": "encoder"}}})
+    assert vary(eyes, None, {"target": "ward"}).generate.image.trunk == "encoder"
+
 
 def test_a_run_from_a_finished_one_takes_over_what_it_learnt(picked: Path, photos: Path, tmp_path: Path) -> None:
     folder, manifest, second = tmp_path / "photos", picked / "pick" / "manifest.csv", tmp_path / "second"
@@ -221,6 +278,14 @@ def test_a_run_from_a_finished_one_takes_over_what_it_learnt(picked: Path, photo
     assert (fresh.represent.images, fresh.represent.width, fresh.preset) == (1_000, 8, "tiny")
     other = augmint("represent", folder, "--out", tmp_path / "other", "--set", "represent.images=1000")
     assert "taken from" not in other.stderr and trained(tmp_path / "other") == 1
+    assert f"represent: not as in {folder} (represent.images: 2000 -> 1000), so it is learnt anew" in other.stderr
+    picks = augmint("pick", folder, "--out", tmp_path / "third", "--budget", 2).stderr
+    assert "represent: taken from" in picks and "generate-image" not in picks
+    assert logs(tmp_path / "third", "represent") == logs(folder, "represent")
+    later = augmint("generate", tmp_path / "third").stderr  # which knows where it came from
+    assert f"generate-image: taken from {folder.resolve()}" in later
+    shutil.rmtree(folder)
+    assert "learnt anew" not in augmint("generate", tmp_path / "third").stderr
 
 
 def test_a_stage_that_is_half_copied_is_copied_again(tmp_path: Path) -> None:

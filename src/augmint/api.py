@@ -115,15 +115,18 @@ def settings_for(
 ) -> Settings:
     """Settings of a new run on this source, by the preset (None: fast); if it is a run, those of that run, changed.
     Paths are kept absolute so that any folder can resume it."""
-    run, over = known(source), dict(overrides or {})
+    run = known(source)
     if run is None:
-        chosen = resolve(preset or "fast", config, merge(over, {"data_source": _absolute(source)}))
+        chosen = resolve(preset or "fast", config, merge(overrides or {}, {"data_source": _absolute(source)}))
         files: Iterable[str | Path] = chosen.labels or ()
     else:
         if preset:
             raise UsageError(f"--preset {preset}: {source} is a run and has its settings; change them with --set")
-        files = resolve(overrides={"labels": over.pop("labels", None)}).labels or ()
-        chosen = vary(stored_settings(run), config, over)
+        stored = stored_settings(run)
+        chosen = vary(stored, config, merge(overrides or {}, {"data_source": stored.data_source}))
+        files = [file for file, content in (chosen.labels or {}).items() if not content]  # that are new
+        if chosen.labels:  # more of them, not others
+            chosen = chosen.model_copy(update={"labels": stored.labels})
     target = {"target": _absolute(chosen.target)} if chosen.target else {}
     return label(chosen.model_copy(update=target), files)
 
@@ -271,7 +274,7 @@ def run(
     labels            files of labels that go over those of the source: what `augmint pick` left to fill in
     target            unlabelled images of the place of use: minted images look like these, and where it has a labelled
                       test split the arms are judged on that
-    labels_per_class  how many labels of each class may be used; None: all there are
+    labels_per_class  how many labels of each class may be used; None: all there are, or as many as the run
     preset            fast, demo, tiny or thorough; None: fast
     settings          any setting by its tree, e.g. {"represent": {"width": 64}}
 

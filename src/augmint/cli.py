@@ -125,6 +125,8 @@ def _run_stage(
 
     settings, folder, reuse = _settings(source, out, values, preset, config, pairs)
     if dry_run:
+        if reuse:
+            ProgressOut(quiet).say(f"still counted is what would be taken over from {reuse}")
         output.dry_run(settings, folder, as_json, ProgressOut(quiet))
         return None
     result = api.execute(name, settings, folder, overwrite=overwrite, reuse=reuse, progress=ProgressOut(quiet))

@@ -32,6 +32,7 @@ from augmint.seeding import key
 from augmint.stages import Stages
 from augmint.train import StageDir, checkpoint
 from augmint.train.compute import cores
+from augmint.train.rundir import digest
 
 FACTS = ("drawn", "kept", "classes", "rejected", "per_parent", "parents_per_class", "agreement", "limit")
 
@@ -80,6 +81,11 @@ class Minting(Stages):
         return {**self._trial_identity, "classes": list(self.table.classes), "labels": labels}
 
     @cached_property
+    def _judged_identity(self) -> dict[str, Any]:
+        """The same, of what the validation slice tells the worth of."""
+        return {**self._final_identity, "val": digest(self.table.identity(self.parts.val))}
+
+    @cached_property
     def _situation(self) -> Situation:
         split = self.final_split  # first: without labels nothing is trained
         return Situation(self.material, split)
@@ -107,10 +113,11 @@ class Minting(Stages):
 
     def mint(self) -> dict[str, Any]:
         """Mint from all given labels and unlabelled images that propagation labels; write minted/ and value.json."""
-        stage = self.run_dir.stage("mint", self._final_identity, self.settings.seed)
+        stage = self.run_dir.stage("mint", self._judged_identity, self.settings.seed)
         if not stage.done or not (self.run_dir.folder / "minted" / "metadata.parquet").exists():
             start = time.monotonic()
             minted = self.final_situation.minted
+            stage.alone()
             mint.export(minted, self.pool_table, self.run_dir.folder, generator=self.image_generator)
             if self.feature_generator is not None:
                 decode = self.encoder.decode if self.encoder.decoder is not None else None
@@ -190,13 +197,14 @@ class Minting(Stages):
                 "`augmint measure` compares children with images like their parents; with a target, whose "
                 "look they take, it cannot"
             )
-        identity = {**self._final_identity, "measure": self.settings.measure.model_dump(mode="json")}
+        identity = {**self._judged_identity, "measure": self.settings.measure.model_dump(mode="json")}
         identity["judge"] = "independent"
         stage = self.run_dir.stage("measure", identity, self.settings.seed)
         path = self.run_dir.folder / "measures" / "measures.json"
         if not stage.done or not path.exists():
             start = time.monotonic()
             found = measure_generator(self._exam())
+            stage.alone()
             buffer = io.BytesIO()
             found.sheet().save(buffer, "PNG")
             checkpoint.atomic_write(path.with_name("nearest.png"), buffer.getvalue())

@@ -55,6 +55,7 @@ class Stages:
         s = self.settings
         table = load(s.data_source, s.data, self.run_dir.progress, s.target, s.labels)
         protocol.check_classes(table.classes, s)
+        self.run_dir.settle()
         if self.run_dir.writes:
             write_manifest(table, self.run_dir.folder / "manifest.parquet")
         return table
@@ -150,6 +151,7 @@ class Stages:
         stage = self.run_dir.stage("explain", {**self._encoder_identity, "labels": digest(labels)}, self.seed)
         if not (stage.done and drawing.complete(folder)):
             encoder, start = self.encoder, time.monotonic()
+            stage.alone()
             weights.export(encoder, folder / "encoder.safetensors")
             seen = self._represent.images
             drawing.draw(folder, explain(encoder, shown, hidden, folder / "represent", seen, settings.seed))

@@ -1,6 +1,6 @@
 """Presets as functions; settings from preset, file and command line."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,19 +106,30 @@ def resolve(preset: str = "fast", file: Path | None = None, overrides: Mapping[s
     """The settings of a run: preset, then file, then overrides. UsageError names what does not fit."""
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: there is no such preset; choose one of {', '.join(PRESETS)}")
-    return _laid_over(merge(PRESETS[preset](), {"preset": preset}), file, overrides)
+    given = _read(file) if file else {}, overrides or {}
+    tree = merge(PRESETS[preset](), {"preset": preset})
+    return _checked(_over(tree, given))
 
 
 def vary(settings: Settings, file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Those settings, changed by the file, then by the overrides. UsageError names what does not fit."""
-    return _laid_over(settings.model_dump(mode="json", exclude_defaults=True), file, overrides)
-
-
-def _laid_over(tree: Tree, file: Path | None, overrides: Mapping[str, Any] | None) -> Settings:
     given = _read(file) if file else {}, overrides or {}
-    for layer in (across() if any(layer.get("target") for layer in given) else {}, *given):
+    tree = settings.model_dump(mode="json")
+    wanted = _over(tree, given, settings.target)["represent"]
+    if wanted["optimiser"] != settings.represent.optimiser:  # its rate and decay are no one else's
+        tree["represent"] = {name: value for name, value in tree["represent"].items() if name not in OF_OPTIMISER}
+    return _checked(_over(tree, given, settings.target))
+
+
+OF_OPTIMISER = ("lr", "weight_decay")
+
+
+def _over(tree: Tree, layers: Sequence[Mapping[str, Any]], target: str | None = None) -> Tree:
+    """The layers over the tree, with what is other once there is a target, if it had none."""
+    new = target is None and any(layer.get("target") for layer in layers)
+    for layer in (across() if new else {}, *layers):
         tree = merge(tree, layer)
-    return _checked(tree)
+    return tree
 
 
 MINT_MORE = ("agreement", "copy_quantile", "parents_per_class", "per_parent", "post", "realness")

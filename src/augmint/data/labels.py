@@ -62,7 +62,7 @@ def _rows(table: ImageTable) -> dict[str, list[int]]:
 def _filled(file: Path, content: str) -> list[tuple[int, str, str]]:
     """(number of the row, name in the source, label) of all rows that have a label."""
     if file_digest(file) != content:
-        raise InputError(f"{file} has changed since the run was started with it; start another run with --out")
+        raise InputError(f"{file} has changed; give it again with --labels (after a finished run with --out, too)")
     found = columns(file)
     names = found.get("file_name", [])
     if "label" not in found or not ({"source", "file_name"} & set(found)):

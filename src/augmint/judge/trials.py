@@ -83,6 +83,8 @@ class Bench:
             "held_out": digest(table.identity(split.test[place[split.test] >= 0])),  # no pseudo-label for these
             "val": digest(table.identity(self.material.val)),  # its accuracy is stored beside the model
         }
+        if self.seed != self.material.settings.seed:
+            identity["seed"] = split.seed  # of the arms, which otherwise is that of the encoder
         return self.run.stage(f"trials/{split.name}-{arm}", identity, self.seed)
 
     def train(self, splits: list[Split], names: tuple[str, ...]) -> None:

@@ -23,7 +23,7 @@ from augmint.errors import InputError, UsageError
 from augmint.judge.verdict import Contrast, Outcome, missing, points, verdicts
 from augmint.report.evidence import Evidence, Trial, by_arm
 from augmint.report.facts import needs
-from augmint.train.rundir import difference
+from augmint.train.reuse import difference
 
 SCHEMA = 1
 Labels = list[list[str]]  # [id, class] of each label that a trial learnt from

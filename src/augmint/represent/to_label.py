@@ -20,10 +20,11 @@ from augmint.data.sheet import save_png, sheet
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.represent.typical import Picks
+from augmint.train import RunDir
 from augmint.train.checkpoint import atomic_write
 
 COLUMNS = 8  # of the contact sheet
-MANIFEST = "manifest.csv"
+MANIFEST, HEADER = "manifest.csv", ["file_name", "label", "source"]
 
 
 def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[di
     _sheet(table, picks, folder / "sheet.png")
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["file_name", "label", "source"])
+    writer.writerow(HEADER)
     writer.writerows([line["copy"], "", line["file"]] for line in lines)
     atomic_write(manifest, text.getvalue())
     return lines
@@ -56,7 +57,9 @@ def place(run: Path, labels: Collection[str]) -> Path:
     folder, number = run / "pick", 1
     while begun(manifest := folder / MANIFEST):
         if str(manifest.resolve()) not in labels:
-            raise InputError(f"{manifest} has labels in it; pick more with --labels {manifest}, or move {folder} away")
+            new = " and another --out" if RunDir.is_compared(run) else ""
+            told = f"pick more with --labels {manifest}{new}, or move {folder} away"
+            raise InputError(f"{manifest} has labels in it; {told}")
         number += 1
         folder = run / f"pick-{number}"
     return folder
@@ -68,11 +71,17 @@ def filled(run: Path) -> list[Path]:
 
 
 def begun(manifest: Path) -> bool:
-    """Whether somebody has filled in a label."""
+    """Whether somebody has filled in a label, or saved it in another form, as spreadsheets do: what is not blank for
+    certain is not to be lost."""
     if not manifest.exists():
         return False
-    with open(manifest, newline="", encoding="utf-8-sig") as file:
-        return any((row.get("label") or "").strip() for row in csv.DictReader(file))
+    try:
+        with open(manifest, newline="", encoding="utf-8-sig") as file:
+            lines = csv.DictReader(file)
+            blank = lines.fieldnames == HEADER and not any((row["label"] or "").strip() for row in lines)
+    except (UnicodeDecodeError, csv.Error):
+        return True
+    return not blank
 
 
 def _original(table: ImageTable, row: int, source: str) -> Path | None:

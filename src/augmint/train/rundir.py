@@ -27,11 +27,14 @@ import torch
 import yaml
 
 from augmint.errors import InputError
+from augmint.train import reuse as other_run
 from augmint.train.checkpoint import SCHEMA, atomic_write, read_json
 from augmint.train.compute import peak_memory
 from augmint.train.progress import QUIET, ProgressOut
+from augmint.train.reuse import DONE, difference
 
-CONFIG, DONE = "config.yaml", "done.json"  # of a run; of a finished stage
+CONFIG = "config.yaml"
+LEARNT = ("represent", "generate-image", "generate-feature")  # without labels, in long trainings
 
 
 class Storable(Protocol):
@@ -55,14 +58,6 @@ def file_digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()[:12]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-
-
-def difference(old: Any, new: Any, path: str = "") -> list[str]:
-    """One line for each setting that differs: 'represent.width: 32 -> 64'."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        lines = [difference(old.get(k), new.get(k), f"{path}.{k}".lstrip(".")) for k in sorted({*old, *new})]
-        return [line for part in lines for line in part]
-    return [] if old == new else [f"{path}: {old} -> {new}"]
 
 
 def environment() -> dict[str, Any]:
@@ -111,6 +106,13 @@ class StageDir:
         content = {"schema": SCHEMA, "stage": self.name, "seconds": seconds, "peak_memory": peak_memory(), **facts}
         atomic_write(self.folder / DONE, json.dumps(content, indent=1))
 
+    def alone(self) -> None:
+        """Forget others of this name and seed: what they wrote beside their folders is written anew."""
+        seed = self.folder.name.rpartition("-")[2]
+        for done in self.folder.parent.glob(f"*-{seed}/{DONE}"):
+            if done.parent != self.folder:
+                done.unlink()
+
     def keep(self, make: Callable[["StageDir"], T], load: Callable[[Path], T]) -> T:
         """The stage's result: loaded if it is finished, else made (`make` resumes by itself) and stored."""
         path = self.folder / "result.safetensors"
@@ -137,6 +139,8 @@ class RunDir:
     writes: bool = True  # False: follows another process that does
     reuse: Path | None = None  # another run folder
     _lock: IO[str] | None = None
+    _told: list[str] = field(default_factory=list)
+    _config: dict[str, Any] | None = None  # settings that are not yet kept
 
     @staticmethod
     def is_run(folder: Path) -> bool:
@@ -160,8 +164,10 @@ class RunDir:
         progress: ProgressOut = QUIET,
     ) -> Iterator["RunDir"]:
         """Create or resume the run. InputError if another process holds it, if it was made with other
-        settings, or if the folder holds something that is not a run."""
-        run = cls(folder, progress, reuse=reuse)
+        settings, if the folder holds something that is not a run, or if `reuse` does."""
+        if reuse is not None and not cls.is_run(reuse):
+            raise InputError(f"{reuse} is no run folder; give one that augmint has written")
+        run = cls(folder, progress)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             run._lock = open(folder / "lock", "a+")
@@ -175,6 +181,7 @@ class RunDir:
                     f"{folder} is in use by another augmint; wait for it or choose another --out"
                 ) from error
             run._prepare(config, overwrite)
+            run.reuse = other_run.remember(folder, reuse)
             yield run
         finally:
             run._lock.close()
@@ -195,8 +202,15 @@ class RunDir:
             if overwrite:
                 self._clear()
         (self.folder / "stages").mkdir(exist_ok=True)
-        atomic_write(path, yaml.safe_dump(config, sort_keys=False))
+        self._config = config
+        if overwrite or not path.exists():
+            atomic_write(path, yaml.safe_dump({**config, "labels": None}, sort_keys=False))
         atomic_write(self.folder / "environment.json", json.dumps(environment(), indent=1))
+
+    def settle(self) -> None:
+        """Keep the settings: files of labels that came later only once they could be read."""
+        if self.writes and self._config is not None:
+            atomic_write(self.folder / CONFIG, yaml.safe_dump(self._config, sort_keys=False))
 
     def _stored(self, path: Path) -> Any:
         try:
@@ -251,25 +265,24 @@ class RunDir:
         if self.writes and not path.exists():
             atomic_write(path, json.dumps(identity, indent=1, default=str))
         stage = StageDir(name, folder, self)
-        known = None if self.reuse is None else self.reuse / "stages" / name / folder.name
-        if known is None or stage.done or not (known / DONE).exists():
-            return stage
-        if not self.writes:
-            return StageDir(name, known, self)
-        self._copy(known, stage)
-        return stage
+        return stage if self.reuse is None or stage.done else self._taken(stage, self.reuse, identity, seed)
 
-    def _copy(self, known: Path, stage: StageDir) -> None:
-        """Take over a finished stage of another run: what says that it is finished comes last."""
-        try:
-            shutil.copytree(known, stage.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DONE))
-        except OSError as error:
-            raise InputError(
-                f"cannot copy {known} to {stage.folder}: {error}; free space or choose another --out"
-            ) from error
-        atomic_write(stage.folder / DONE, (known / DONE).read_bytes())
-        if "/" not in stage.name:  # of trials there are many
-            self.say(f"{stage.name}: taken from {self.reuse}")
+    def _taken(self, stage: StageDir, other: Path, identity: Any, seed: int) -> StageDir:
+        """The stage, as the other run has finished it if it has. Why not is said of what is learnt without labels."""
+        known = other / "stages" / stage.name / stage.folder.name
+        if (known / DONE).exists():
+            if not self.writes:
+                return StageDir(stage.name, known, self)
+            other_run.copy(known, stage.folder)
+            self._append("metrics.jsonl", other_run.logged(other / "metrics.jsonl", stage.name, seed))
+            line = f"{stage.name}: taken from {other}"
+        else:
+            changed = other_run.changed(known.parent, identity, seed) if stage.name in LEARNT else []
+            line = f"{stage.name}: not as in {other} ({changed[0]}), so it is learnt anew" if changed else ""
+        if line and "/" not in stage.name and line not in self._told:  # of trials there are many
+            self.say(line)
+            self._told.append(line)
+        return stage
 
 
 def free_bytes(folder: Path) -> int:
