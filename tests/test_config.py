@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from augmint.config import PRESETS, Settings, assignments, merge, resolve
+from augmint.config import PRESETS, Settings, assignments, explained, merge, resolve
 from augmint.errors import UsageError
 
 
@@ -104,3 +104,21 @@ def test_a_config_that_tries_to_execute_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("!!python/object/apply:os.system ['touch /tmp/owned']")
     with pytest.raises(UsageError, match="not a readable YAML"):
         resolve(file=tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_printed_settings_are_yaml_that_says_what_they_mean(name: str, tmp_path: Path) -> None:
+    settings = resolve(name, overrides={"classify": {"prior": [0.4, 0.6]}, "data_source": "a: b # c"})
+    text = explained(settings)
+    (tmp_path / "c.yaml").write_text(text)
+    assert resolve(name, tmp_path / "c.yaml") == settings
+    silent = {line.partition(":")[0].strip() for line in text.splitlines() if "  # " not in line}
+    assert silent <= {"arms", "batch", "temperature", "weight_decay", "width"}
+    assert "    loss: hinge  # adversarial, margin, hinge, relativistic\n" in text
+    assert "represent:  # Unlabelled images → encoder\n" in text
+    assert "    agreement:" not in text and "  agreement: 0.5  # the independent classifier gives" in text
+
+
+def test_settings_without_their_source_are_printed_without_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspect.getsource", lambda _: (_ for _ in ()).throw(OSError))
+    assert yaml.safe_load(explained(resolve())) == resolve().model_dump(mode="json")

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from augmint import options
-from augmint.config import DataSettings, resolve
+from augmint.config import DataSettings, explained, resolve
 
 app = typer.Typer()
 
@@ -62,6 +61,6 @@ def _data_settings(size: int | None, mode: str) -> DataSettings:
 
 @app.command()
 def settings(preset: options.Preset = None, as_json: options.Json = False) -> None:
-    """Print every setting with its value under a preset, as YAML for --config."""
-    tree = resolve(preset or "fast").model_dump(mode="json")
-    print(json.dumps(tree, indent=1) if as_json else yaml.safe_dump(tree, sort_keys=False).rstrip())
+    """Print every setting with its value under a preset and what it means, as YAML for --config."""
+    chosen = resolve(preset or "fast")
+    print(json.dumps(chosen.model_dump(mode="json"), indent=1) if as_json else explained(chosen))

@@ -6,6 +6,7 @@
 training are in images seen.
 """
 
+from augmint.config.explain import explained
 from augmint.config.learning import (
     ContrastSettings,
     DataSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "Settings",
     "Strict",
     "assignments",
+    "explained",
     "merge",
     "mint_more",
     "resolve",

@@ -20,7 +20,7 @@ class OptimiserSettings(Strict):
     """One optimiser."""
 
     name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
-    lr: NonNegative = 2e-4
+    lr: NonNegative = 2e-4  # learning rate
     betas: tuple[float, float] = (0.5, 0.99)  # Adam's; SGD takes the first as momentum
     weight_decay: NonNegative = 0.0
 
@@ -39,18 +39,18 @@ class DataSettings(Strict):
 class RepresentSettings(Strict):
     """Unlabelled images → encoder."""
 
-    method: str = "simclr"
+    method: str = "simclr"  # simclr, byol, mocov3, nnclr, simsiam, barlowtwins, vicreg, dino
     backbone: str = "resnet8"  # resnet8, resnet14 (for CPUs, width 16 to 64), resnet18, resnet50 (width 64), timm:NAME
-    width: Positive = 64
+    width: Positive = 64  # channels of the first stage
     stem: Literal["auto", "small", "imagenet"] = "auto"  # small: 3×3 without max-pool, up to 64 pixels
     grid: int = Field(2, ge=1, le=7)  # features are means over grid × grid cells of the last maps; 1: over all
     levels: int = Field(3, ge=1, le=4)  # features describe the maps of so many last stages (cnn, timm: of one)
     views: str = "simclr"  # name of a policy; auto (experimental): search
     search: Fraction = 0.1  # share of the images that `views: auto` may spend on choosing
     view_options: dict[str, dict[str, Any]] = {}  # of policies, by name
-    images: Positive = 320_000
+    images: Positive = 320_000  # length of the training, in images seen
     small: Fraction = 0.0  # share of the training, its first, on views of 0.7 of the side (at least 16): half the work
-    batch: Positive = 256
+    batch: Positive = 256  # images a step, two views of each
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: NonNegative = 2e-3  # of AdamW; the others have to be given theirs
     warm_up: Fraction = 0.03  # share of the training in which the learning rate rises
@@ -59,10 +59,10 @@ class RepresentSettings(Strict):
     options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.1}
     reconstruction: NonNegative = 0.0  # weight of the reconstruction term; 0: the decoder learns, the encoder does not
     latent: int = Field(128, ge=0)  # size of the bottleneck that the decoder reads; 0: no decoder
-    decoder_width: Positive = 24
+    decoder_width: Positive = 24  # channels of the decoder's last stage
     whiten: NonNegative | None = 0.1  # of features: 0 fully, more holds back weak directions, none leaves them raw
     weights: Path | None = None  # an encoder to start from (safetensors)
-    compile: Literal["auto", "off", "on", "graphs", "tune"] = "auto"  # see train/compiler.py; auto: on a GPU
+    compile: Literal["auto", "off", "on", "graphs", "tune"] = "auto"  # graphs: CUDA graphs; auto: on a GPU
 
     @model_validator(mode="after")
     def _rate_of_its_optimiser(self) -> "RepresentSettings":
@@ -84,14 +84,14 @@ class ContrastSettings(Strict):
 
 
 class ImageGeneratorSettings(Strict):
-    """Images → conditional image generator (SYSTEM 4 and 5)."""
+    """Images → conditional image generator."""
 
-    enabled: bool = True
+    enabled: bool = True  # false: no minted images
     width: Positive = 32  # of G
-    d_width: Positive = 32
-    noise: Positive = 32
-    latent: Positive = 128
-    images: Positive = 100_000
+    d_width: Positive = 32  # of D
+    noise: Positive = 32  # numbers that make children of one parent differ
+    latent: Positive = 128  # size of G's bottleneck
+    images: Positive = 100_000  # length of the training, in images seen
     batch: Positive = 64
     discriminators: tuple[Literal["image", "pair", "siamese", "projection", "contrastive"], ...] = ("pair", "image")
     contrast: ContrastSettings = ContrastSettings()  # of the discriminator "contrastive"
@@ -115,40 +115,40 @@ class ImageGeneratorSettings(Strict):
     adaptive: Fraction = 0.0  # ADA: undergo it as often as keeps the mean sign of D's real logits here (0.6); 0: always
     adaptive_images: Positive = 20_000  # in which that chance can go from 0 to 1
     neighbours: Positive = 10  # real pairs: an image and one of its nearest in the representation
-    spectral_norm: bool = True
-    init: Literal["default", "normal002"] = "default"
-    ema: Fraction = 0.998
-    d_optimiser: OptimiserSettings = OptimiserSettings(lr=6e-4)
-    g_optimiser: OptimiserSettings = OptimiserSettings(lr=1.5e-3)
+    spectral_norm: bool = True  # of D
+    init: Literal["default", "normal002"] = "default"  # first weights: torch's, or N(0, 0.02)
+    ema: Fraction = 0.998  # momentum of the average of G's weights, which mints
+    d_optimiser: OptimiserSettings = OptimiserSettings(lr=6e-4)  # of D
+    g_optimiser: OptimiserSettings = OptimiserSettings(lr=1.5e-3)  # of G
 
 
 class FeatureGeneratorSettings(Strict):
     """Features → feature generator."""
 
-    enabled: bool = True
+    enabled: bool = True  # false: no minted features
     form: Literal["residual", "noise"] = "residual"  # noise: the article's 128 → 512 → feature size, tanh
     condition: Literal["none", "cluster", "class"] = "none"  # what G is told of a child besides parent and noise
-    clusters: Positive = 20
-    noise: Positive = 128
-    hidden: Positive = 512
+    clusters: Positive = 20  # of the representation, by k-means: for condition=cluster and farthest=other
+    noise: Positive = 128  # numbers that make children of one parent differ
+    hidden: Positive = 512  # units of the layers of G and D
     components: int = Field(64, ge=0)  # principal components that G and D work on; 0: the features, no linear part
     moments: NonNegative = 1.0  # weight of what holds children to the covariance of real pairs (with components)
     hops: Positive = 16  # real pairs: a feature and one so many neighbours of neighbours away
-    images: Positive = 160_000
+    images: Positive = 160_000  # length of the training, in features seen
     batch: Positive = 256
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "relativistic"
-    lambda_: NonNegative = 1.0
-    diversity: NonNegative = 1.0
+    lambda_: NonNegative = 1.0  # weight of the adversarial term in G's objective
+    diversity: NonNegative = 1.0  # children of one parent have to differ as much as real pairs do
     beta: NonNegative = 2.0  # R1 and R2: with them D accepts two thirds of the children, with hinge and 0 none
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
-    delta: float = 0.0
+    delta: float = 0.0  # the margin is 1 - delta
     farthest: Literal["generated", "uniform", "farthest", "semi_hard", "other"] = "semi_hard"
-    neighbours: Positive = 10
-    spectral_norm: bool = False
-    init: Literal["default", "normal002"] = "default"
-    ema: Fraction = 0.998
-    d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)
-    g_optimiser: OptimiserSettings | None = None  # Adam, rate 1e-4 from a fit (residual, components), else 1e-3
+    neighbours: Positive = 10  # of which a step over the graph takes one
+    spectral_norm: bool = False  # of D
+    init: Literal["default", "normal002"] = "default"  # first weights: torch's, or N(0, 0.02)
+    ema: Fraction = 0.998  # momentum of the average of G's weights, which mints
+    d_optimiser: OptimiserSettings = OptimiserSettings(lr=4e-4)  # of D
+    g_optimiser: OptimiserSettings | None = None  # null: Adam, 1e-4 from a fit (residual, components), else 1e-3
 
     @property
     def apart(self) -> int:

@@ -29,9 +29,9 @@ class MintSettings(Strict):
     realness: tuple[float, float] = (0.05, 0.95)  # quantiles of D on real images between which D must score a child
     agreement: NonNegative = 0.5  # the independent classifier gives the inherited label at least this probability
     copy_quantile: Fraction = 0.01  # nearer to a real image than this quantile of real nearest distances = a copy
-    post: str = "none"  # policy applied to minted images
-    features_per_label: Positive = 80  # drawn of each label, so at most kept; fewer where a class has many labels:
-    features_per_class: Positive = 400  # so many of a class on average
+    post: str = "none"  # name of a policy applied to minted images
+    features_per_label: Positive = 80  # drawn of each label, so at most kept; fewer where a class has many labels
+    features_per_class: Positive = 400  # drawn at most of a class, on average
     feature_realness: tuple[float, float] = (0.02, 0.98)  # as realness
     feature_agreement: NonNegative = 0.1  # as agreement, of the head that they are to teach: what it doubts is of use
 
@@ -39,9 +39,9 @@ class MintSettings(Strict):
 class MeasureSettings(Strict):
     """The encoder that generators are measured by: SimCLR of its own weights, network and length."""
 
-    backbone: str = "cnn"
+    backbone: str = "cnn"  # as of represent
     width: Positive = 32
-    images: Positive = 100_000
+    images: Positive = 100_000  # length of the training, in images seen
 
 
 class FinetuneSettings(Strict):
@@ -50,7 +50,7 @@ class FinetuneSettings(Strict):
     images: Positive = 30_000  # unlabelled ones seen; a quarter as many labelled ones come beside
     batch: Positive = 128  # unlabelled images a step
     lr: NonNegative = 5e-4  # of the encoder
-    head_lr: NonNegative = 5e-4
+    head_lr: NonNegative = 5e-4  # of the head
     weight_decay: NonNegative = 1e-3
     policy: str = "randaugment"  # strong augmentation of the unlabelled images
     momentum: Fraction = 0.98  # of the averages of weights, of confidence and of class frequencies
@@ -66,16 +66,16 @@ class ClassifySettings(Strict):
     """Few labels (+ minted) → classifier."""
 
     network: str = "cnn"  # from scratch: cnn, resnet8, resnet18
-    width: Positive = 32
-    images: Positive = 16_000
-    batch: Positive = 32
-    lr: NonNegative = 2e-3
+    width: Positive = 32  # channels of its first stage
+    images: Positive = 16_000  # length of a training, in images seen
+    batch: Positive = 32  # images a step
+    lr: NonNegative = 2e-3  # of AdamW
     weight_decay: NonNegative = 5e-4
     extra_policy: str = "randaugment"  # under which pseudo-labelled and minted images are trained on, and their labels
-    minted_share: float = Field(0.5, ge=0.0, le=0.5)  # of a batch
-    minted_weight: NonNegative = 1.0
+    minted_share: float = Field(0.5, ge=0.0, le=0.5)  # of a batch that minted (or pseudo-labelled) images take at most
+    minted_weight: NonNegative = 1.0  # of such an image's loss
     fade: Fraction = 0.8  # from here on the minted share falls to zero at the end
-    logistic_c: float = Field(0.1, gt=0)
+    logistic_c: float = Field(0.1, gt=0)  # of the heads on the encoder: less is a stronger penalty
     prior: Prior = "none"  # how frequent classes are among all images: a number for each, in order, if they are known
     finetune: FinetuneSettings = FinetuneSettings()
 
@@ -94,14 +94,14 @@ class JudgeSettings(Strict):
         "encoder-gaussian",
         "encoder-minted",
     )
-    draws: Positive = 10
+    draws: Positive = 10  # label draws, with a test split; 8 at least for a claim
     encoder_seeds: Positive = 1  # encoders and generators that every draw is run with; 3 or more for headline claims
     curve: tuple[Positive, ...] = ()  # other numbers of labels a class that the draws are run with: what is it worth?
-    folds: int = Field(5, ge=2)
-    repeats: Positive = 2
+    folds: int = Field(5, ge=2)  # of cross-validation, without a test split
+    repeats: Positive = 2  # how often it is divided anew
     select_folds: int = Field(3, ge=2)  # cross-validation on the labels that chooses the final arm
     equivalence: NonNegative = 0.005  # accuracies this close are equivalent
-    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)  # of the intervals
     robust_images: int = Field(1000, ge=0)  # held-out images that are made worse to see what the arms stand; 0: none
     robust_draws: Positive = 3  # the first draws (or folds), whose trials are tested on them
 
@@ -115,15 +115,15 @@ def _files(given: Any) -> Any:
 class Settings(Strict):
     """A whole run."""
 
-    schema_version: int = SCHEMA
-    preset: str = "fast"
+    schema_version: int = SCHEMA  # of these settings
+    preset: str = "fast"  # fast, demo, tiny, thorough
     data_source: str = ""  # what was given as DATA
     labels: Annotated[dict[str, str] | None, BeforeValidator(_files)] = None  # files of labels for DATA → their digests
     target: str | None = None  # unlabelled images of the place of use: a source like DATA
-    labels_per_class: Positive | None = None  # None: all labels there are, cross-validated if there is no test split
-    seed: int = Field(0, ge=0)
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    labels_per_class: Positive | None = None  # null: all labels there are, cross-validated if there is no test split
+    seed: int = Field(0, ge=0)  # of everything random
+    device: str = "auto"  # auto, cpu, cuda, cuda:1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the machine has it
     data: DataSettings = DataSettings()
     represent: RepresentSettings = RepresentSettings()
     generate: GenerateSettings = GenerateSettings()

@@ -204,7 +204,8 @@ class RunDir:
         (self.folder / "stages").mkdir(exist_ok=True)
         self._config = config
         if overwrite or not path.exists():
-            atomic_write(path, yaml.safe_dump({**config, "labels": None}, sort_keys=False))
+            early = {name: None if name == "labels" else value for name, value in config.items()}
+            atomic_write(path, yaml.safe_dump(early, sort_keys=False))
         atomic_write(self.folder / "environment.json", json.dumps(environment(), indent=1))
 
     def settle(self) -> None:
