@@ -144,12 +144,13 @@ def check_manifest(table: ImageTable) -> None:
     assert table.paths.tolist() == [row[0] for row in ROWS]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])  # as spreadsheets save it
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("name", ["metadata.csv", "my.csv", "manifest.tsv"])
-def test_manifest_in_csv(make_folder: Maker, name: str) -> None:
+def test_manifest_in_csv(make_folder: Maker, name: str, encoding: str, mark: str) -> None:
     folder = make_folder({"img": 4})
-    mark = "\t" if name.endswith("tsv") else ","
     lines = [mark.join(row) for row in [("file_name", "label", "split", "group"), *ROWS]]
-    (folder / name).write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
+    (folder / name).write_bytes(("\r\n".join(lines) + "\r\n").encode(encoding))
     check_manifest(load(folder / name))
     if not name.startswith("my"):
         check_manifest(load(folder))

@@ -71,7 +71,7 @@ def test_images_without_a_name_go_by_their_identity(tmp_path: Path) -> None:
         ("file_name,label\ncat/1.png,\n", "no label is filled in"),
         ("file_name,class\ncat/1.png,cat\n", "need the columns label and source or file_name"),
         ("", "need the columns label and source or file_name"),
-        ("file_name;label\ncat/1.png;cat\n", "need the columns label and source or file_name"),
+        ("file_name|label\ncat/1.png|cat\n", "need the columns label and source or file_name"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(text: str, message: str, user_folder: Path, tmp_path: Path) -> None:
@@ -225,7 +225,14 @@ def test_labels_that_could_not_be_read_are_not_kept(picked: Path, photos: Path, 
 
 
 @pytest.mark.parametrize(
-    "saved", [b"file_name;label;source\r\na;;b\r\n", b"a,b\r\n", "file_name,label,source\na,n\xe9,b\n".encode("cp1252")]
+    "saved",
+    [
+        b"file_name;label;source\r\na;x;b\r\n",
+        "file_name\tlabel\tsource\r\na\tx\tb\r\n".encode("utf-16"),
+        b"file_name,Label,source\r\na,,b\r\n",
+        b"a,b\r\n",
+        "file_name,label,source\na,n\xe9,b\n".encode("cp1252"),
+    ],
 )
 def test_a_manifest_in_another_form_is_not_taken_for_blank(saved: bytes, tmp_path: Path) -> None:
     (tmp_path / "pick").mkdir()
@@ -233,6 +240,13 @@ def test_a_manifest_in_another_form_is_not_taken_for_blank(saved: bytes, tmp_pat
     assert to_label.filled(tmp_path) == [tmp_path / "pick" / "manifest.csv"]
     with pytest.raises(InputError, match="has labels in it"):
         to_label.place(tmp_path, {})
+
+
+def test_blank_manifests_may_be_written_anew(tmp_path: Path) -> None:
+    (tmp_path / "pick").mkdir()
+    for saved in ("file_name,label,source\na,,b\n", "file_name;label;source\r\na; ;b\r\n"):
+        (tmp_path / "pick" / "manifest.csv").write_text(saved)
+        assert to_label.place(tmp_path, {}) == tmp_path / "pick" and to_label.filled(tmp_path) == []
 
 
 def test_settings_of_a_run_are_varied(picked: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from augmint.data.readers.manifest import columns
 from augmint.data.sheet import save_png, sheet
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
@@ -76,12 +77,10 @@ def begun(manifest: Path) -> bool:
     if not manifest.exists():
         return False
     try:
-        with open(manifest, newline="", encoding="utf-8-sig") as file:
-            lines = csv.DictReader(file)
-            blank = lines.fieldnames == HEADER and not any((row["label"] or "").strip() for row in lines)
-    except (UnicodeDecodeError, csv.Error):
+        found = columns(manifest)
+    except InputError:
         return True
-    return not blank
+    return list(found) != HEADER or any(label.strip() for label in found["label"])
 
 
 def _original(table: ImageTable, row: int, source: str) -> Path | None:

@@ -4,8 +4,9 @@
     img/001.png,cat,train,patient7
     img/002.png,,,                       blank label = unlabelled, blank split = train
 
-Only file_name is required. A folder with metadata.csv, manifest.csv (or .parquet) is read by it. Files
-are relative to the manifest's folder and must lie in it, links followed.
+Semicolons or tabs instead of commas, and UTF-16, are read as well: spreadsheets save so. Only file_name is required. A
+folder with metadata.csv, manifest.csv (or .parquet) is read by it. Files are relative to the manifest's folder and must
+lie in it, links followed.
 """
 
 import csv
@@ -51,9 +52,13 @@ def claims(path: Path) -> int:
 
 def _from_csv(path: Path) -> dict[str, list[Any]]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with open(path, "rb") as raw:
+            encoding = "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        with open(path, newline="", encoding=encoding) as file:
+            header = file.readline()
+            file.seek(0)
+            rows = list(csv.reader(file, delimiter=max(",;\t", key=header.count), strict=True))
+    except (OSError, UnicodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error}); save it as UTF-8 CSV") from error
     rows = [row for row in rows if row]
     head = [name.strip() for name in rows[0]] if rows else []
