@@ -277,6 +277,8 @@ def test_a_run_from_a_finished_one_takes_over_what_it_learnt(picked: Path, photo
     refused = augmint("run", folder, "--labels", manifest, code=3).stderr
     assert f"`augmint run {folder} --out …` starts from it" in refused
     assert "--out a new run starts from it" in augmint("run", folder, "--seed", 3, code=2).stderr
+    other_data = augmint("run", folder, "--out", second, "--set", "data_source=x", code=2).stderr
+    assert f"is a run of {photos}; for other data start a new one" in other_data
     assert "is a run and has its settings" in augmint("run", folder, "--preset", "demo", "--out", second, code=2).stderr
     done = augmint("classify", folder, "--labels", manifest, "--out", second, "--set", "mint.per_parent=2", "--json")
     assert json.loads(done.stdout)["labels"] == 23

@@ -123,6 +123,8 @@ def settings_for(
         if preset:
             raise UsageError(f"--preset {preset}: {source} is a run and has its settings; change them with --set")
         stored = stored_settings(run)
+        if overrides and overrides.get("data_source", stored.data_source) != stored.data_source:
+            raise UsageError(f"{source} is a run of {stored.data_source}; for other data start a new one from these")
         chosen = vary(stored, config, merge(overrides or {}, {"data_source": stored.data_source}))
         files = [file for file, content in (chosen.labels or {}).items() if not content]  # that are new
         if chosen.labels:  # more of them, not others

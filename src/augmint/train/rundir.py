@@ -34,6 +34,7 @@ from augmint.train.progress import QUIET, ProgressOut
 from augmint.train.reuse import DONE, difference
 
 CONFIG = "config.yaml"
+WRITING = ("explain", "mint", "mint-more", "measure")  # stages whose results lie elsewhere in the run
 LEARNT = ("represent", "generate-image", "generate-feature")  # without labels, in long trainings
 
 
@@ -266,7 +267,9 @@ class RunDir:
         if self.writes and not path.exists():
             atomic_write(path, json.dumps(identity, indent=1, default=str))
         stage = StageDir(name, folder, self)
-        return stage if self.reuse is None or stage.done else self._taken(stage, self.reuse, identity, seed)
+        if self.reuse is None or stage.done or name in WRITING:
+            return stage
+        return self._taken(stage, self.reuse, identity, seed)
 
     def _taken(self, stage: StageDir, other: Path, identity: Any, seed: int) -> StageDir:
         """The stage, as the other run has finished it if it has. Why not is said of what is learnt without labels."""
