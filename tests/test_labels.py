@@ -19,6 +19,7 @@ from augmint.config import resolve, vary
 from augmint.data import load
 from augmint.errors import InputError, UsageError
 from augmint.represent import to_label
+from augmint.train import reuse
 from augmint.train.rundir import RunDir, file_digest
 from conftest import Maker, augmint
 
@@ -258,6 +259,8 @@ def test_settings_of_a_run_are_varied(picked: Path, tmp_path: Path) -> None:
     own = {"optimiser": "sgd", "lr": 2e-3, "weight_decay": 5e-4}
     sgd = vary(plain, None, {"represent": own})
     assert vary(sgd) == sgd and sgd.represent.lr == 2e-3
+    with pytest.raises(UsageError, match="setting represent"):
+        vary(plain, None, {"represent": 3})
     with pytest.raises(UsageError, match="optimiser lars needs lr"):
         vary(sgd, None, {"represent": {"optimiser": "lars"}})
     assert vary(sgd, None, {"represent": {"optimiser": "adamw"}}).represent.weight_decay == 0.05
@@ -318,6 +321,7 @@ def test_a_stage_that_is_half_copied_is_copied_again(tmp_path: Path) -> None:
         assert (half / "result.safetensors").read_text() == "all of it"
         assert not run.stage("represent", {"x": 2}, 0).done
         assert not run.stage("generate-image", {"x": 1}, 0).done
+    assert reuse.origin(tmp_path / "b") == tmp_path / "a" and reuse.origin(tmp_path / "a") is None
     helper = RunDir(tmp_path / "c", writes=False, reuse=tmp_path / "a").stage("represent", {"x": 1}, 0)
     assert helper.done and helper.folder == stage.folder
 

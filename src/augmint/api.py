@@ -28,6 +28,7 @@ from augmint.mint.folder import FORMATS
 from augmint.pipeline import Pipeline
 from augmint.represent import Encoder, to_label, typical
 from augmint.train import QUIET, Compute, ProgressOut, RunDir, checkpoint, parallel
+from augmint.train.reuse import origin
 from augmint.train.rundir import CONFIG, file_digest
 
 
@@ -166,7 +167,7 @@ def execute(
     the run `reuse` has learnt from the same images with the same settings is taken from there."""
     parallel.start()
     if parallel.rank():
-        return _help(stage, settings, folder, reuse)
+        return _help(stage, settings, folder)
     if overwrite:
         _spare_labels(settings, folder)
     config = settings.model_dump(mode="json")
@@ -247,10 +248,10 @@ def pick(
         return place, to_label.write(pool, picks, place, settings.data_source)
 
 
-def _help(stage: str, settings: Settings, folder: Path, reuse: Path | None) -> None:
+def _help(stage: str, settings: Settings, folder: Path) -> None:
     """What the other processes of a `torchrun` do: learn the encoders with the first one, which does all the rest."""
     parallel.wait()  # until the first has the run folder ready
-    pipeline = Pipeline(RunDir(folder, writes=False, reuse=reuse), settings)
+    pipeline = Pipeline(RunDir(folder, writes=False, reuse=origin(folder)), settings)
     assert pipeline.encoders() if stage == "run" else pipeline.encoder
 
 

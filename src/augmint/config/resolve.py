@@ -116,12 +116,10 @@ def vary(settings: Settings, file: Path | None = None, overrides: Mapping[str, A
     given = _read(file) if file else {}, overrides or {}
     tree = settings.model_dump(mode="json")
     wanted = _over(tree, given, settings.target)["represent"]
-    if wanted["optimiser"] != settings.represent.optimiser:  # its rate and decay are no one else's
-        tree["represent"] = {name: value for name, value in tree["represent"].items() if name not in OF_OPTIMISER}
+    other = isinstance(wanted, Mapping) and wanted["optimiser"] != settings.represent.optimiser
+    if other:  # the rate and decay of one optimiser are no other's
+        tree["represent"] = {n: value for n, value in tree["represent"].items() if n not in ("lr", "weight_decay")}
     return _checked(_over(tree, given, settings.target))
-
-
-OF_OPTIMISER = ("lr", "weight_decay")
 
 
 def _over(tree: Tree, layers: Sequence[Mapping[str, Any]], target: str | None = None) -> Tree:

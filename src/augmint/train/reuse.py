@@ -1,7 +1,7 @@
 """What a run takes over from the run it started from: finished stages of the same identity, with what they logged.
 
-origin = remember(folder, other)                  # the run that the one in `folder` starts from, also when it goes on
-copy(origin / "stages" / name / key, folder / "stages" / name / key)
+remember(folder, other)                       # that the run in `folder` starts from another
+copy(origin(folder) / "stages" / name / key, folder / "stages" / name / key)
 
 A stage's folder is named by all that its result depends on, so one of the same name is the same stage.
 """
@@ -18,13 +18,16 @@ DONE = "done.json"  # of a finished stage
 ORIGIN = "origin"  # holds the path of the other run
 
 
-def remember(folder: Path, other: Path | None) -> Path | None:
-    """The run that this one starts from, kept for when it goes on; None if there is none, or none any more."""
+def remember(folder: Path, other: Path) -> None:
+    """Keep from which run this one starts, for when it goes on."""
+    atomic_write(folder / ORIGIN, f"{other.resolve()}\n")
+
+
+def origin(folder: Path) -> Path | None:
+    """The run that this one starts from; None if there is none, or none any more."""
     path = folder / ORIGIN
-    if other is not None:
-        atomic_write(path, f"{other.resolve()}\n")
-    known = other or (Path(path.read_text().strip()) if path.exists() else None)
-    return known if known is not None and (known / "stages").is_dir() else None
+    other = Path(path.read_text().strip()) if path.exists() else None
+    return other if other is not None and (other / "stages").is_dir() else None
 
 
 def copy(known: Path, folder: Path) -> None:

@@ -182,7 +182,9 @@ class RunDir:
                     f"{folder} is in use by another augmint; wait for it or choose another --out"
                 ) from error
             run._prepare(config, overwrite)
-            run.reuse = other_run.remember(folder, reuse)
+            if reuse is not None:
+                other_run.remember(folder, reuse)
+            run.reuse = reuse or other_run.origin(folder)
             yield run
         finally:
             run._lock.close()
