@@ -184,8 +184,8 @@ def test_labelling_goes_in_rounds_on_one_encoder(picked: Path, truth: dict[str, 
     again = augmint("pick", folder, "--budget", 4).stderr  # of picks that nobody has labelled yet nothing is lost
     assert again.splitlines()[-1] == f"augmint run {folder} --labels {second}"
     fill(second, truth)
-    final = json.loads(augmint("classify", folder, "--labels", second, "--json").stdout)
-    assert final["labels"] == 23 + 4 and trained(folder) == 1
+    learnt = json.loads(augmint("represent", folder, "--labels", second, "--json").stdout)
+    assert learnt["judged"] == 23 + 4 and trained(folder) == 1
     assert "--overwrite would delete" in augmint("classify", folder, "--overwrite", code=3).stderr
 
 
@@ -194,16 +194,6 @@ def test_a_label_may_be_mended_until_the_arms_are_compared(picked: Path, tmp_pat
     manifest = folder / "pick" / "manifest.csv"
     good = manifest.read_text()
 
-    def trials() -> int:
-        """Fitted so far under the labels as the manifest has them now."""
-        assert json.loads(augmint("classify", folder, "--labels", manifest, "--json").stdout)["labels"] == 23
-        return len(list(folder.glob("stages/trials/*/*/done.json")))
-
-    manifest.write_text(good.replace(",one,", ",two,", 1))
-    once = trials()
-    manifest.write_text(good)
-    assert trials() == 2 * once and trained(folder) == 1  # each under the labels of its own
-
     def minted(text: str) -> bytes:
         manifest.write_text(text)
         augmint("mint", folder, "--labels", manifest)
@@ -211,6 +201,7 @@ def test_a_label_may_be_mended_until_the_arms_are_compared(picked: Path, tmp_pat
 
     first, wrong = minted(good), minted(good.replace(",one,", ",two,", 1))
     assert first != wrong and minted(good) == first  # and not what the wrong labels left there
+    assert trained(folder) == 1
 
 
 def test_labels_that_could_not_be_read_are_not_kept(picked: Path, photos: Path, tmp_path: Path) -> None:
@@ -219,10 +210,10 @@ def test_labels_that_could_not_be_read_are_not_kept(picked: Path, photos: Path, 
     for run in (folder, tmp_path / "new"):
         words = () if run == folder else ("--preset", "tiny", "--out", run)
         source = folder if run == folder else photos
-        assert "none of the 81 images" in augmint("classify", source, *words, "--labels", wrong, code=3).stderr
+        assert "none of the 81 images" in augmint("represent", source, *words, "--labels", wrong, code=3).stderr
         assert api.stored_settings(run).labels is None
-    assert json.loads(augmint("classify", folder, "--labels", right, "--json").stdout)["labels"] == 23
-    assert json.loads(augmint("classify", folder, "--json").stdout)["labels"] == 23  # those are
+    assert json.loads(augmint("represent", folder, "--labels", right, "--json").stdout)["judged"] == 23
+    assert json.loads(augmint("represent", folder, "--json").stdout)["judged"] == 23  # those are
 
 
 @pytest.mark.parametrize(
@@ -283,16 +274,19 @@ def test_a_run_from_a_finished_one_takes_over_what_it_learnt(picked: Path, photo
     other_data = augmint("run", folder, "--out", second, "--set", "data_source=x", code=2).stderr
     assert f"is a run of {photos}; for other data start a new one" in other_data
     assert "is a run and has its settings" in augmint("run", folder, "--preset", "demo", "--out", second, code=2).stderr
-    done = augmint("classify", folder, "--labels", manifest, "--out", second, "--set", "mint.per_parent=2", "--json")
-    assert json.loads(done.stdout)["labels"] == 23
+    done = augmint("generate", folder, "--labels", manifest, "--out", second, "--set", "mint.per_parent=2")
+    learnt = augmint("represent", second)
+    assert "18 labels of one, two, zero from" in learnt.stderr
     for stage in ("represent", "generate-image", "generate-feature"):
-        assert f"{stage}: taken from {folder}" in done.stderr
+        assert f"{stage}: taken from {folder}" in done.stderr + learnt.stderr.replace(
+            str(folder.resolve()), str(folder)
+        )
         (one,), (other,) = ((run / "stages" / stage).iterdir() for run in (folder, second))
         assert one.name == other.name
         assert {path.name: path.read_bytes() for path in one.iterdir()} == {
             p.name: p.read_bytes() for p in other.iterdir()
         }
-    assert "taken from" not in augmint("classify", second).stderr  # it has all of its own
+    assert "taken from" not in augmint("represent", second).stderr  # it has all of its own
     fresh = api.settings_for(folder, overrides={"represent": {"images": 1_000}})
     assert (fresh.represent.images, fresh.represent.width, fresh.preset) == (1_000, 8, "tiny")
     other = augmint("represent", folder, "--out", tmp_path / "other", "--set", "represent.images=1000")
