@@ -108,10 +108,11 @@ def test_a_config_that_tries_to_execute_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_printed_settings_are_yaml_that_says_what_they_mean(name: str, tmp_path: Path) -> None:
-    settings = resolve(name, overrides={"classify": {"prior": [0.4, 0.6]}, "data_source": "a: b # c"})
+    settings = resolve(name, overrides={"classify": {"prior": [0.4, 0.6]}})
     text = explained(settings)
     (tmp_path / "c.yaml").write_text(text)
     assert resolve(name, tmp_path / "c.yaml") == settings
+    assert explained(settings, ["seed"]) == text.replace("\nseed: 0", "\n# seed: 0")
     silent = {line.partition(":")[0].strip() for line in text.splitlines() if "  # " not in line}
     assert silent <= {"arms", "batch", "temperature", "weight_decay", "width"}
     assert "    loss: hinge  # adversarial, margin, hinge, relativistic\n" in text

@@ -68,7 +68,10 @@ def test_images_without_a_name_go_by_their_identity(tmp_path: Path) -> None:
     [
         ("file_name,label\ncat/9.png,cat\n", "row 2 labels cat/9.png, which is none of the 18 images of photos"),
         ("file_name,label\ncat/1.png,cat\ncat/1.png,dog\n", "row 3 labels cat/1.png dog, but it is cat already"),
-        ("file_name,label\ncat/1.png,dgo\n", "label dgo is unknown; there are 2 classes"),
+        (
+            "file_name,label\ncat/1.png,dgo\n",
+            r"label dgo is unknown \(did you mean dog\?\); there are 2 classes \(cat, dog\); correct it",
+        ),
         ("file_name,label\ncat/1.png,\n", "no label is filled in"),
         ("file_name,class\ncat/1.png,cat\n", "need the columns label and source or file_name"),
         ("", "need the columns label and source or file_name"),
@@ -187,6 +190,28 @@ def test_labelling_goes_in_rounds_on_one_encoder(picked: Path, truth: dict[str, 
     learnt = json.loads(augmint("represent", folder, "--labels", second, "--json").stdout)
     assert learnt["judged"] == 23 + 4 and trained(folder) == 1
     assert "--overwrite would delete" in augmint("classify", folder, "--overwrite", code=3).stderr
+    third = Path(json.loads(augmint("pick", folder, "--budget", 1, "--json").stdout)["manifest"])
+    saved = Path(shutil.copy(third, third.with_name("mine.csv")))  # while the manifest stays as it was
+    fill(saved, truth)
+    fourth = json.loads(augmint("pick", folder, "--budget", 1, "--labels", saved, "--json").stdout)["manifest"]
+    assert third.parent == folder / "pick-3" and third.exists() and Path(fourth).parent == folder / "pick-4"
+
+
+def test_a_run_keeps_copies_of_its_labels(picked: Path, tmp_path: Path) -> None:
+    folder, file = shutil.copytree(picked, tmp_path / "photos"), tmp_path / "mine.csv"
+    shutil.move(folder / "pick" / "manifest.csv", file)
+    augmint("represent", folder, "--labels", file)
+    file.rename(tmp_path / "elsewhere.csv")
+    assert json.loads(augmint("represent", folder, "--json").stdout)["judged"] == 23
+    new = tmp_path / "new"
+    assert json.loads(augmint("represent", folder, "--out", new, "--json").stdout)["judged"] == 23
+    shutil.rmtree(folder)
+    assert json.loads(augmint("represent", new, "--json").stdout)["judged"] == 23
+    assert (
+        "is a folder; give the file of labels in it" in augmint("represent", new, "--labels", tmp_path, code=3).stderr
+    )
+    (tmp_path / "plain").touch()
+    assert "is a file, not a folder" in augmint("run", new, "--out", tmp_path / "plain", "--dry-run", code=3).stderr
 
 
 def test_a_label_may_be_mended_until_the_arms_are_compared(picked: Path, tmp_path: Path) -> None:

@@ -136,6 +136,9 @@ def settings_for(
 
 def label(settings: Settings, files: Iterable[str | Path]) -> Settings:
     """The settings with these files of labels as well, and what is in them. InputError for one that cannot be read."""
+    for file in map(Path, files := list(files)):
+        if file.is_dir():
+            raise InputError(f"--labels {file} is a folder; give the file of labels in it, e.g. manifest.csv")
     found = {str(Path(file).resolve()): file_digest(Path(file)) for file in files}
     known = {file: content for file, content in (settings.labels or {}).items() if content}
     return settings.model_copy(update={"labels": {**known, **found} or None})

@@ -19,7 +19,7 @@ import typer
 
 from augmint import looking, options
 from augmint.config import Settings, assignments, merge
-from augmint.errors import AugmintError, UsageError
+from augmint.errors import AugmintError, InputError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +57,8 @@ def _settings(
     overrides = merge(assignments(pairs or []), given)
     settings = api.settings_for(source, preset=preset, config=config, overrides=overrides)
     folder = out or api.default_folder(source)
+    if folder.is_file():
+        raise InputError(f"{folder} is a file, not a folder; choose another --out")
     return settings, folder, None if folder == known else known
 
 

@@ -13,6 +13,7 @@ from augmint import options
 from augmint.config import DataSettings, explained, resolve
 
 app = typer.Typer()
+OPTIONS = ("preset", "data_source", "labels", "target", "labels_per_class", "seed", "device")  # of the commands
 
 
 @app.command()
@@ -63,4 +64,4 @@ def _data_settings(size: int | None, mode: str) -> DataSettings:
 def settings(preset: options.Preset = None, as_json: options.Json = False) -> None:
     """Print every setting with its value under a preset and what it means, as YAML for --config."""
     chosen = resolve(preset or "fast")
-    print(json.dumps(chosen.model_dump(mode="json"), indent=1) if as_json else explained(chosen))
+    print(json.dumps(chosen.model_dump(mode="json"), indent=1) if as_json else explained(chosen, OPTIONS))

@@ -62,11 +62,16 @@ def minted(facts: dict[str, Any], wanted: int, as_json: bool) -> None:
         return
     console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}", markup=False)
     if facts["kept"] < wanted:
-        why = ", ".join(f"{name} {number:,}" for name, number in facts["rejected"].items())
+        rejected = facts["rejected"]
+        why = ", ".join(f"{name} {number:,}" for name, number in rejected.items())
+        advice = (
+            f"--set mint.per_parent (now {facts['per_parent']}), mint.parents_per_class (now "
+            f"{facts['parents_per_class']}) or mint.agreement (now {facts['agreement']:g}) let more through"
+        )
+        if 2 * (rejected.get("broken", 0) + rejected.get("looks unreal", 0)) > facts["drawn"]:
+            advice = "most are no good images: train the generator longer (generate.image.images, another preset)"
         console.print(
-            f"{wanted:,} were asked for, {facts['limit']:,} allowed by the caps; --set mint.per_parent (now "
-            f"{facts['per_parent']}), mint.parents_per_class (now {facts['parents_per_class']}) or mint.agreement (now "
-            f"{facts['agreement']:g}) let more through. Rejected: {why}",
+            f"{wanted:,} were asked for, {facts['limit']:,} allowed by the caps; {advice}. Rejected: {why}",
             markup=False,
         )
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from augmint.classify.agreement import CANDIDATES
 from augmint.config import MintSettings, RepresentSettings, Settings
+from augmint.data import labels as label_files
 from augmint.data import leaks, load
 from augmint.data.manifest import write_manifest
 from augmint.data.siblings import Siblings, siblings
@@ -52,11 +53,13 @@ class Stages:
     @cached_property
     def table(self) -> ImageTable:
         """All images of the source; the manifest of the run is written on the way."""
-        s = self.settings
-        table = load(s.data_source, s.data, self.run_dir.progress, s.target, s.labels)
+        s, folder, other = self.settings, self.run_dir.folder, self.run_dir.reuse
+        files = label_files.at_hand(s.labels or {}, folder, *([] if other is None else [other]))
+        table = load(s.data_source, s.data, self.run_dir.progress, s.target, files or None)
         protocol.check_classes(table.classes, s)
         self.run_dir.settle()
         if self.run_dir.writes:
+            label_files.keep(files, folder)
             write_manifest(table, self.run_dir.folder / "manifest.parquet")
         return table
 

@@ -1,11 +1,14 @@
 """Settings as YAML that says what each one means: the comments beside them in the code, and the names they may take.
 
 print(explained(resolve("fast")))      # goes into --config as it is
+
+What the commands have an argument or option for (DATA, --labels, --seed, …) can be commented out: a file that is laid
+over a run would take its labels away.
 """
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
@@ -14,9 +17,10 @@ from pydantic import BaseModel
 _COMMENTED = re.compile(r"    (\w+): .*  # (.+)")
 
 
-def explained(settings: BaseModel) -> str:
-    """YAML of the settings, a comment behind each that has one, without a line end."""
-    return "\n".join(_lines(settings, settings.model_dump(mode="json"), ""))
+def explained(settings: BaseModel, options: Collection[str] = ()) -> str:
+    """YAML of the settings, a comment behind each that has one, no line end; those in `options` are commented out."""
+    lines = _lines(settings, settings.model_dump(mode="json"), "")
+    return "\n".join(f"# {line}" if line.partition(":")[0] in options else line for line in lines)
 
 
 def comments(kind: type[BaseModel]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from augmint.data.readers.manifest import columns
 from augmint.data.source import encode_labels, label_name
 from augmint.data.table import ImageTable
 from augmint.errors import InputError
+from augmint.train.checkpoint import atomic_write
 from augmint.train.progress import QUIET, ProgressOut
 from augmint.train.rundir import file_digest
 
@@ -49,6 +50,27 @@ def with_labels(table: ImageTable, files: Mapping[str, str], progress: ProgressO
     others = f", {replaced} of them in place of another" if replaced else ""
     progress.say(f"{len(given):,} labels of {', '.join(classes[:5])}{', …' * (len(classes) > 5)} from {where}{others}")
     return replace(table, labels=labels, classes=classes)
+
+
+def keep(files: Mapping[str, str], folder: Path) -> None:
+    """Copy the files into the run in `folder`, each named by its digest: theirs may be moved or deleted."""
+    for file, content in files.items():
+        copy = _copy(file, content, folder)
+        if not copy.exists():
+            atomic_write(copy, Path(file).read_bytes())
+
+
+def at_hand(files: Mapping[str, str], *folders: Path) -> dict[str, str]:
+    """The files, or in place of one that is no longer there its copy in the first of these runs that has it."""
+    found = {}
+    for file, content in files.items():
+        copies = (_copy(file, content, folder) for folder in folders if not Path(file).exists())
+        found[str(next((copy for copy in copies if copy.exists()), file))] = content
+    return found
+
+
+def _copy(file: str, content: str, folder: Path) -> Path:
+    return folder / "labels" / f"{content}{Path(file).suffix}"
 
 
 def _rows(table: ImageTable) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ A reader never decodes, resizes or chooses a size; it finds images, labels, spli
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -165,11 +166,14 @@ def encode_labels(
         index = {str(i): i for i in range(len(classes))} | {name: i for i, name in enumerate(classes)}
     outside = sorted({name for name in lookup.values() if name is not None and name not in index}, key=natural)
     if outside:
-        why = "out of range" if outside[0].isdigit() else "unknown"
+        number = outside[0].isdigit()
+        why = "out of range" if number else "unknown"
+        names = ", ".join(list(classes)[:3]) + ", …" * (len(classes) > 3) + ", numbered from 0" * number
+        near = get_close_matches(outside[0].lower(), [name.lower() for name in classes], 1)
+        meant = "".join(f" (did you mean {name}?)" for name in classes if near and name.lower() == near[0])
         raise InputError(
-            f"{where}: label {outside[0]} is {why}; there are {len(classes)} classes "
-            f"({', '.join(list(classes)[:3])}, …), numbered from 0; correct it, or put an image of "
-            "a new class into the source"
+            f"{where}: label {outside[0]} is {why}{meant}; there are {len(classes)} classes ({names}); "
+            "correct it, or put an image of a new class into the source"
         )
     code = {value: -1 if name is None else index[name] for value, name in lookup.items()}
     return np.fromiter((code[value] for value in plain), np.int64, len(plain)), tuple(classes)

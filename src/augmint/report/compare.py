@@ -97,7 +97,8 @@ def _same_images(a: _Side, b: _Side) -> None:
     for column in ("class", "split"):
         torn = sum(x != y for x, y in zip(a.evidence.manifest[column], b.evidence.manifest[column], strict=True))
         if torn:
-            raise InputError(f"{where}: the {column} of {torn:,} images differs; run both on the same data")
+            what = {"class": "labels", "split": "splits"}[column]
+            raise InputError(f"{where}: the {what} of {torn:,} images differ; compare runs that have the same")
     asked = [side.settings.get("labels_per_class") for side in (a, b)]
     if asked[0] != asked[1]:
         said = " and ".join("all labels" if n is None else f"{n} labels per class" for n in asked)

@@ -51,19 +51,22 @@ def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[di
 
 
 def place(run: Path, labels: Collection[str]) -> Path:
-    """Where the next picks go: `run`/pick, or pick-2, pick-3, … beside manifests that somebody has filled in.
+    """Where the next picks go: `run`/pick, or pick-2, pick-3, … beside those whose labels are used.
 
-    InputError if one of those is not among the files of labels that are used: its images would be picked again.
+    InputError if a manifest has labels in it that are not: its images would be picked again.
     """
     folder, number = run / "pick", 1
-    while begun(manifest := folder / MANIFEST):
-        if str(manifest.resolve()) not in labels:
+    while True:
+        manifest = folder / MANIFEST
+        used = any(Path(file).is_relative_to(folder.resolve()) for file in labels)  # under any name
+        if not used and not begun(manifest):
+            return folder
+        if not used:
             new = " and another --out" if RunDir.is_compared(run) else ""
             told = f"pick more with --labels {manifest}{new}, or move {folder} away"
             raise InputError(f"{manifest} has labels in it; {told}")
         number += 1
         folder = run / f"pick-{number}"
-    return folder
 
 
 def filled(run: Path) -> list[Path]:
