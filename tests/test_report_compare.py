@@ -125,7 +125,7 @@ def test_other_images_labels_and_numbers_are_refused(before: Path, copy: Path) -
     with pytest.raises(InputError, match="they had 10 labels per class and 4 labels per class"):
         compare(before, copy)
     _manifest(copy, "class", lambda names: ["other", *names[1:]])
-    with pytest.raises(InputError, match="the class of 1 images differs"):
+    with pytest.raises(InputError, match="the labels of 1 images differ"):
         compare(before, copy)
     _manifest(copy, "id", lambda ids: [f"x{name}" for name in ids[:100]] + ids[100:])
     with pytest.raises(InputError, match=r"of other images \(1,697 in common of 1,797 and 1,797\)"):
