@@ -31,9 +31,12 @@ MANIFEST, HEADER = "manifest.csv", ["file_name", "label", "source"]
 def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[dict[str, Any]]:
     """Write the picks (rows of `table`) to `folder` and return a line for each: file, cluster, typicality, copy.
 
-    Files are copied as they are; where the source has none, the table's pixels are written as PNG.
+    Files are copied as they are; where the source has none, the table's pixels are written as PNG. InputError if the
+    folder holds a manifest that somebody has begun to fill in.
     """
     manifest = folder / MANIFEST
+    if begun(manifest):
+        raise _filled_in(manifest)
     shutil.rmtree(folder / "images", ignore_errors=True)
     lines = []
     for number, row in enumerate(picks.rows.tolist(), 1):
@@ -62,11 +65,14 @@ def place(run: Path, labels: Collection[str]) -> Path:
         if not used and not begun(manifest):
             return folder
         if not used:
-            new = " and another --out" if RunDir.is_compared(run) else ""
-            told = f"pick more with --labels {manifest}{new}, or move {folder} away"
-            raise InputError(f"{manifest} has labels in it; {told}")
+            raise _filled_in(manifest, " and another --out" if RunDir.is_compared(run) else "")
         number += 1
         folder = run / f"pick-{number}"
+
+
+def _filled_in(manifest: Path, more: str = "") -> InputError:
+    told = f"pick more with --labels {manifest}{more}, or move {manifest.parent} away"
+    return InputError(f"{manifest} has labels in it; {told}")
 
 
 def filled(run: Path) -> list[Path]:
