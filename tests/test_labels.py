@@ -264,6 +264,8 @@ def test_blank_manifests_may_be_written_anew(tmp_path: Path) -> None:
     for saved in ("file_name,label,source\na,,b\n", "file_name;label;source\r\na; ;b\r\n"):
         (tmp_path / "pick" / "manifest.csv").write_text(saved)
         assert to_label.place(tmp_path, {}) == tmp_path / "pick" and to_label.filled(tmp_path) == []
+    own = written(tmp_path / "pick" / "mine.csv", "file_name,label\n")
+    assert to_label.filled(tmp_path) == [own]  # which --overwrite spares
 
 
 def test_settings_of_a_run_are_varied(picked: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from augmint.train import RunDir
 from augmint.train.checkpoint import atomic_write
 
 COLUMNS = 8  # of the contact sheet
-MANIFEST, HEADER = "manifest.csv", ["file_name", "label", "source"]
+MANIFEST, SHEET, HEADER = "manifest.csv", "sheet.png", ["file_name", "label", "source"]
 
 
 def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def write(table: ImageTable, picks: Picks, folder: Path, source: str) -> list[di
         copy = _copy(table, row, number, folder, source)
         facts = {"cluster": int(picks.cluster[number - 1]), "typicality": float(picks.typicality[number - 1])}
         lines.append({"file": name, **facts, "copy": copy})
-    _sheet(table, picks, folder / "sheet.png")
+    _sheet(table, picks, folder / SHEET)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(HEADER)
@@ -76,8 +76,9 @@ def _filled_in(manifest: Path, more: str = "") -> InputError:
 
 
 def filled(run: Path) -> list[Path]:
-    """The manifests of all rounds in which somebody has filled in a label."""
-    return [manifest for manifest in sorted(run.glob(f"pick*/{MANIFEST}")) if begun(manifest)]
+    """What somebody has worked on in any round: manifests with a label, and files that are none of ours."""
+    found = (path for path in sorted(run.glob("pick*/*")) if path.is_file() and path.name != SHEET)
+    return [path for path in found if path.name != MANIFEST or begun(path)]
 
 
 def begun(manifest: Path) -> bool:
