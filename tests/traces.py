@@ -1,6 +1,6 @@
 """Losses of every method's first steps on digits, as JSON on stdout; under torchrun, of all processes together.
 
-python tests/traces.py        torchrun --nproc-per-node=2 tests/trace.py
+python tests/traces.py        torchrun --nproc-per-node=2 tests/traces.py
 """
 
 import json

@@ -139,7 +139,7 @@ class FeatureGeneratorSettings(Strict):
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "relativistic"
     lambda_: NonNegative = 1.0  # weight of the adversarial term in G's objective
     diversity: NonNegative = 1.0  # children of one parent have to differ as much as real pairs do
-    beta: NonNegative = 2.0  # R1 and R2: with them D accepts two thirds of the children, with hinge and 0 none
+    beta: NonNegative = 2.0  # weight of the constraint on D: R1 and R2
     constraint: Literal["none", "log_score", "gradient_penalty"] = "gradient_penalty"
     delta: float = 0.0  # the margin is 1 - delta
     farthest: Literal["generated", "uniform", "farthest", "semi_hard", "other"] = "semi_hard"

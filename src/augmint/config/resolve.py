@@ -14,7 +14,7 @@ Tree = dict[str, Any]
 
 
 def fast() -> Tree:
-    """Fashion-MNIST with 10 label draws in 20 to 25 minutes on 2 cores: the defaults, first on small views."""
+    """Fashion-MNIST with 10 label draws in half an hour on 2 cores: the defaults, first on small views."""
     return {"represent": {"small": 0.9}}
 
 
