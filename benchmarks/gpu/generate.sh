@@ -5,6 +5,7 @@
 #     AUGMINT_DATA=DIR bash benchmarks/gpu/generate.sh --out DIR [--seconds 480] [options of `augmint measure`]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/cifar.sh"
-steps='"$1" -m augmint measure "${@:3}" --out "$2/run" && cp "$2/run/measures/measures.json" "$2/generate.json"'
+steps='"$1" -m augmint measure "${@:3}" --out "$2/run" && cp "$2/run/measures/measures.json" "$2/generate.json" &&
+  cp "$2"/run/stages/generate-image/*/done.json "$2/generate-seconds.json"'
 exec "$python" "$here/resumed.py" bash -c "$steps" generate "$python" {work} "$data" --config "$here/cifar10.yaml" \
   --labels-per-class 10 -- "$@"

@@ -14,10 +14,10 @@ from scipy import sparse
 from scipy.optimize import minimize
 from torch import Tensor
 
+from augmint.classify.frequencies import Guess
 from augmint.classify.graph import TINY, Array, Graph, degrees, sources
 
 COOLING = (1.0, 0.3, 0.1, 0.03, 0.01)  # softness of the decision, in spreads of the scores
-SMALLEST = 1e-3  # share of the rows
 
 
 def _dual(offsets: Array, logits: Array, prior: Array) -> tuple[float, Array]:
@@ -81,21 +81,12 @@ def poisson_mbo(
     return np.asarray(scores)
 
 
-def frequencies(prior: str | Sequence[float], scores: Array, counts: Array) -> Array:
-    """Class frequencies [K] by name: "uniform"; "labels", as among the labelled rows (counts [K]); "estimated"; or
-    numbers, in any unit."""
+def frequencies(prior: str | Sequence[float], scores: Array, counts: Array, guess: Guess | None) -> Array | None:
+    """Class frequencies [K] by name: "uniform"; "labels", as among the labelled rows (counts [K]); "estimated": what
+    the scores [N, K] decide for, corrected by the guess; or numbers, in any unit. None where nothing is known."""
     if prior == "estimated":
-        return estimated_prior(scores)
+        decided = np.bincount(scores.argmax(1), minlength=scores.shape[1]) / len(scores)
+        return None if guess is None else guess.beside(decided)
     named = {"uniform": np.ones(len(counts)), "labels": counts}
     given = named[prior] if isinstance(prior, str) else np.asarray(prior, np.float64)
     return np.asarray(given / given.sum())
-
-
-def estimated_prior(scores: Array) -> Array:
-    """Class frequencies [K] half-way (in the logarithm) between equal ones and those that the scores [N, K] decide for.
-
-    The decisions themselves exaggerate, most where labels are few, and expectation maximisation exaggerates further.
-    """
-    volumes = np.bincount(scores.argmax(1), minlength=scores.shape[1]) / len(scores)
-    half = np.sqrt(np.maximum(volumes, SMALLEST))
-    return np.asarray(half / half.sum())

@@ -76,7 +76,7 @@ class ClassifySettings(Strict):
     minted_weight: NonNegative = 1.0  # of such an image's loss
     fade: Fraction = 0.8  # from here on the minted share falls to zero at the end
     logistic_c: float = Field(0.1, gt=0)  # of the heads on the encoder: less is a stronger penalty
-    prior: Prior = "none"  # how frequent classes are among all images: a number for each, in order, if they are known
+    prior: Prior = "estimated"  # how frequent classes are among all images; if known, a number for each
     finetune: FinetuneSettings = FinetuneSettings()
 
 

@@ -25,6 +25,7 @@ from augmint.classify import (
     fit_student,
     two_lessons,
 )
+from augmint.classify.frequencies import Guess, estimate
 from augmint.classify.graph import DECIDING, Graph, propagated_scores
 from augmint.classify.linear import Squares
 from augmint.classify.student import STEPS
@@ -148,9 +149,18 @@ class Situation:
         return fit_student(m.hidden, decisions, mean=m.mean, scale=m.scale, **own)
 
     @shared
+    def guess(self) -> Guess | None:
+        """How frequent the classes with labels are in the pool. None where it cannot be asked: with one label a class,
+        and with a target, whose images look otherwise than those that the labels are of."""
+        m, codes = self.material, torch.unique(self.labels, return_inverse=True)[1]
+        if m.pool_table.of_target.any():
+            return None
+        return estimate(m.hidden, self.rows, codes, c=m.settings.classify.logistic_c, mean=m.mean, scale=m.scale)
+
+    @shared
     def decisions(self) -> Tensor:
-        """int64 [P]: the class of every row by propagation, with no assumption on how frequent classes are unless
-        `classify.prior` makes one. Labelled rows keep theirs, held-out rows have none (-1)."""
+        """int64 [P]: the class of every row by propagation, as frequent as `classify.prior` says. Labelled rows keep
+        theirs, held-out rows have none (-1)."""
         return self._decide(self.graph)
 
     def _decide(self, graph: Graph) -> Tensor:
@@ -160,7 +170,8 @@ class Situation:
         if prior != "none" and len(present) > 1:
             counts = torch.bincount(self.labels)[present].double().numpy()
             given = prior if isinstance(prior, str) else [prior[k] for k in present.tolist()]
-            scores = scores + volume_offsets(scores, frequencies(given, scores, counts))
+            shares = frequencies(given, scores, counts, self.guess if prior == "estimated" else None)
+            scores = scores if shares is None else scores + volume_offsets(scores, shares)
         decided = torch.where(self.unlabelled, present[torch.from_numpy(scores.argmax(1))], UNLABELLED)
         decided[self.rows] = self.labels
         return decided

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from augmint.classify.base import Array, Extra, FewLabels, FitError, Task
+from augmint.classify.frequencies import Guess, estimate
 from augmint.classify.graph import Graph, graph_of, neighbour_weights, propagated_scores
 from augmint.classify.volume import frequencies, poisson_mbo, volume_offsets
 from augmint.measure.knn import nearest
@@ -27,7 +28,8 @@ class Propagate(FewLabels):
     """k          neighbours of each row, cosine
     damping    ends the random walk of Poisson learning after about 1 / damping steps
     prior      how frequent the classes are among the rows of X: None (not used), "uniform", "labels" (as among the
-               labelled ones), "estimated" (from the propagated scores), or a number for each of classes_
+               labelled ones), "estimated" (by what the labels can tell, see classify/frequencies.py), or a number for
+               each of classes_
     steps      of alternate diffusion and volume-constrained decision (PoissonMBO); 0: one decision, on the potential
     folds      of the cross-validation that calibrates
 
@@ -57,13 +59,19 @@ class Propagate(FewLabels):
         k = min(self.k, len(self._bank) - 1)
         self._graph = graph_of(*nearest(self._bank, self._bank, k, exclude_self=True))
         self._codes = task.codes[: task.real]
-        self._nodes, self.prior_ = self.spread(self._graph, task)
+        self._nodes, self.prior_ = self.spread(self._graph, task, self.guess(task))
 
-    def spread(self, graph: Graph, task: Task) -> tuple[Tensor, Array | None]:
+    def guess(self, task: Task, c: float = 0.1) -> Guess | None:
+        """What the labels tell of the frequencies of the classes, if `prior` asks for it; c: of the logistic head."""
+        if not (isinstance(self.prior, str) and self.prior == "estimated") or task.classes < 2:
+            return None
+        return estimate(task.x[: task.real].flatten(1).float(), task.own, task.codes[task.own], c=c)
+
+    def spread(self, graph: Graph, task: Task, guess: Guess | None = None) -> tuple[Tensor, Array | None]:
         """Scores float64 [N, K] of all rows of a graph, and the prior that they keep to."""
         scores = propagated_scores(graph, task.codes, task.classes, self.damping, task.weights)
         real = slice(task.real)  # a prior speaks of these rows: how many were minted of a class says nothing about it
-        prior = self._frequencies(task, scores[real])
+        prior = self._frequencies(task, scores[real], guess)
         if prior is not None and task.classes > 1:
             if self.steps:
                 told = (graph, task.codes, prior, scores)
@@ -73,15 +81,18 @@ class Propagate(FewLabels):
                 scores = scores + volume_offsets(scores[real], prior)
         return torch.from_numpy(scores), prior
 
-    def _frequencies(self, task: Task, scores: Array) -> Array | None:
-        """Class frequencies [K] that sum to 1, as `prior` asks for. FitError if it fits nothing."""
+    def _frequencies(self, task: Task, scores: Array, guess: Guess | None) -> Array | None:
+        """Class frequencies [K] that sum to 1, as `prior` asks for, or None. FitError if it fits nothing."""
         counts = torch.bincount(task.codes[task.own], minlength=task.classes).double().numpy()
         if self.prior is None:
             return None
         if not isinstance(self.prior, str):
             given = np.asarray(self.prior, np.float64)
         elif self.prior in ("uniform", "labels", "estimated"):
-            given = frequencies(self.prior, scores, counts)
+            found = frequencies(self.prior, scores, counts, guess)
+            if found is None:
+                return None
+            given = found
         else:
             raise FitError(f"there is no prior {self.prior!r}; choose uniform, labels, estimated or give numbers")
         if given.shape != counts.shape or not (given > 0).all():
@@ -89,7 +100,8 @@ class Propagate(FewLabels):
         return np.asarray(given / given.sum())
 
     def _held_out(self, task: Task, rows: Tensor) -> Tensor:
-        return self.spread(self._graph, task.without(rows))[0][rows]
+        rest = task.without(rows)
+        return self.spread(self._graph, rest, self.guess(rest))[0][rows]
 
     def _scores(self, x: Tensor) -> Tensor:
         """Means of the scores of the k nearest fitted rows, weighed as the graph's edges are."""

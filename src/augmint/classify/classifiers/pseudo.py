@@ -35,7 +35,7 @@ class Pseudo(FewLabels):
         c: float = 0.1,
         k: int = EDGES,
         damping: float = DECIDING,
-        prior: Prior = None,
+        prior: Prior = "estimated",
         whiten: float | None = 0.1,
         folds: int = 3,
         seed: int = 0,
@@ -59,8 +59,10 @@ class Pseudo(FewLabels):
     def _taught(self, task: Task) -> Student:
         head, propagation = weighted_head(task, self.c), Propagate(self.k, self.damping, self.prior)
 
+        guess = propagation.guess(task, self.c)
+
         def decide(graph: Graph) -> Tensor:
-            decisions = propagation.spread(graph, task)[0].argmax(1)[: task.real]
+            decisions = propagation.spread(graph, task, guess)[0].argmax(1)[: task.real]
             decisions[task.own] = task.codes[task.own]
             return decisions
 
