@@ -327,6 +327,25 @@ def test_d_on_the_encoder_trains_saves_and_leaves_the_encoder_alone(names: tuple
         train_image_generator(pool, features[:, :3], settings, CPU, seed=0, encoder=encoder)
 
 
+def test_with_zoom_d_sees_small_windows_and_parents_as_the_encoder_does(tmp_path: Path) -> None:
+    images = torch.nn.functional.interpolate(digits(48).images.float(), (24, 24)).to(torch.uint8)
+    pool = ImageTable.of(images, torch.full((48,), -1), ("a", "b"))
+    learn = RepresentSettings(backbone="cnn", width=8, images=96, batch=32, reconstruction=0.0)
+    encoder = train_encoder(pool, learn, CPU, seed=0)
+    settings = SMALL.model_copy(update={"trunk": "encoder", "zoom": True, "warm_up": 0.0})
+    generator = train_image_generator(pool, encoder.features(pool), settings, CPU, seed=0, encoder=encoder)
+    trunk, some = generator.trunk, images[:6]
+    assert trunk is not None and trunk.size == (17, 17)
+    shown = some.float() / 255
+    torch.testing.assert_close(trunk.features(shown) / trunk.outputs**0.5, encoder.features(some))
+    small = torch.nn.functional.interpolate(shown, (17, 17), mode="bilinear", antialias=True)
+    wanted = torch.stack([judge(trunk(small), trunk.features(shown)) for judge in generator.judges]).mean(0)
+    torch.testing.assert_close(generator.realness(some, some), wanted)
+    generator.save(tmp_path / "g.safetensors")
+    loaded = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
+    torch.testing.assert_close(loaded.realness(some, some), generator.realness(some, some))
+
+
 def test_a_discriminator_with_batch_norm_sees_real_and_generated_in_one_call() -> None:
     judge = image_discriminator("projection", (1, 8, 8), 4, spectral=False)
     real, fake = some(6, 0, 1, 8, 8), some(6, 1, 1, 8, 8)

@@ -13,7 +13,7 @@ from augmint.generate.feature import FeatureGenerator, train_feature_generator
 from augmint.generate.image import ImageGenerator, train_image_generator
 from augmint.generate.rivals import gaussian_features
 from augmint.generate.snapshots import Snapshots
-from augmint.generate.views import together
+from augmint.generate.views import _cut, together
 from augmint.generate.ways import along_noise, between_parents
 from augmint.seeding import Draws, permutation
 from augmint.train import Compute, Plan, RunDir
@@ -76,6 +76,22 @@ def test_views_shift_both_of_a_pair_alike():
     one.sum().backward()
     assert images.grad.shape == images.shape
     assert together([images], rows(32), strength=0.0)[0] is images
+
+
+def test_a_window_is_cut_out_and_made_smaller():
+    images = torch.rand(16, 2, 20, 30)
+    small = torch.nn.functional.interpolate(images, (14, 21), mode="bilinear", antialias=True)
+    for whole in ({"strength": 0.0}, {"chance": 0.0}):
+        torch.testing.assert_close(together([images], rows(16), window=(14, 21), **whole)[0], small)
+    assert together([images], rows(16), strength=0.0, window=(20, 30))[0] is images
+    cut = _cut(torch.tensor([3.0, 0.0]), torch.tensor([6.0, 10.0]), 10, 6)
+    assert torch.equal(cut[0], torch.eye(10)[3:9])
+    one, other = together([images, images * 0.5], rows(16), window=(14, 21))
+    torch.testing.assert_close(one * 0.5, other)
+    ramp = torch.arange(30.0).expand(400, 1, 20, 30) / 30  # what a window spans of it says how wide it is
+    wide = (lambda seen: seen[:, 0, 7, -4] - seen[:, 0, 7, 3])(together([ramp], rows(400), 1e-6, window=(14, 21))[0])
+    least, most = 14 / 30, 14 / 30 * 30 / 21
+    assert least - 0.01 < wide.min() < least + 0.05 and most - 0.05 < wide.max() < most + 0.01
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class ImageGenerator:
         each, of = torch.unique(parents.flatten(1), dim=0, return_inverse=True)
         with self.compute.autocast():
             anchors = self.trunk.features(to_float(each.view(-1, *parents.shape[1:]), self.compute))
-            return self.trunk(to_float(images, self.compute)), anchors[of.to(anchors.device)]
+            return self.trunk(self.trunk.whole(to_float(images, self.compute))), anchors[of.to(anchors.device)]
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or tuple(images.shape[1:]) != tuple(self.shape) or images.dtype != torch.uint8:
@@ -118,7 +118,7 @@ class ImageGenerator:
         settings = ImageGeneratorSettings.model_validate(state["settings"])
         shape = cast(Shape, tuple(state["shape"]))
         form = None if state["form"] is None else form_from(state["form"])
-        trunk = None if form is None else compute.place(empty_trunk(form, state["outputs"]))
+        trunk = None if form is None else compute.place(empty_trunk(form, state["outputs"], settings))
         network, judges = build_game(shape, settings, 0, state["groups"], trunk, state.get("grain", False))
         network.load_state_dict(state["network"])
         judges.load_state_dict(state["judges"])

@@ -23,12 +23,14 @@ from augmint.generate.network import ImageGeneratorNetwork
 from augmint.generate.pairs import choose, opposite
 from augmint.generate.views import Adaptive, together
 from augmint.networks.average import Average
+from augmint.networks.backbones import Backbone
 from augmint.networks.codec import Shape
 from augmint.networks.contrastive import FrozenTrunk
 from augmint.networks.discriminators import Discriminator
 from augmint.networks.initialise import initialise
 from augmint.networks.judges import image_discriminator
 from augmint.represent.encoder import Encoder, Form, build
+from augmint.represent.train import smaller
 from augmint.seeding import Draws
 from augmint.train import Compute, set_rate
 
@@ -61,16 +63,24 @@ def to_float(images: Tensor, compute: Compute) -> Tensor:
     return images.to(compute.device).float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-def trunk_of(encoder: Encoder) -> FrozenTrunk:
+def _seen_at(form: Form, network: Backbone, settings: ImageGeneratorSettings) -> Shape:
+    """The shape of the images that D sees."""
+    channels, *size = form.shape
+    height, width = smaller(size) if settings.zoom and network.spatial else size
+    return channels, height, width
+
+
+def trunk_of(encoder: Encoder, settings: ImageGeneratorSettings) -> FrozenTrunk:
     """What discriminators stand on: the encoder's network, and its whitening along the directions of most variance."""
-    matrix = encoder.whitening.matrix[:, :DIRECTIONS]
-    return FrozenTrunk(encoder.network, encoder.whitening.mean, matrix, encoder.form.shape)
+    white, network = encoder.whitening, encoder.network
+    return FrozenTrunk(network, white.mean, white.matrix[:, :DIRECTIONS], _seen_at(encoder.form, network, settings))
 
 
-def empty_trunk(form: Form, size: int) -> FrozenTrunk:
-    """Room for one of `size` whitened features."""
+def empty_trunk(form: Form, outputs: int, settings: ImageGeneratorSettings) -> FrozenTrunk:
+    """Room for one of so many whitened features."""
     network, _ = build(form)
-    return FrozenTrunk(network, torch.zeros(network.features), torch.zeros(network.features, size), form.shape)
+    mean, matrix = torch.zeros(network.features), torch.zeros(network.features, outputs)
+    return FrozenTrunk(network, mean, matrix, _seen_at(form, network, settings))
 
 
 def _fall(progress: float) -> float:
@@ -108,7 +118,7 @@ class ImageTrainer:
         conditions = int(self.groups.max()) + 1 if self.groups is not None and settings.condition != "none" else 0
         self.near = near[:, : settings.neighbours].to(compute.device)
         self.features = features.to(compute.device)
-        self.trunk = None if encoder is None else compute.place(trunk_of(encoder))
+        self.trunk = None if encoder is None else compute.place(trunk_of(encoder, settings))
         if self.trunk is not None:
             self.anchors = self.trunk.of_whitened(self.features)
         network, judges = build_game(table.shape, settings, seed, conditions, self.trunk, sources is not None)
@@ -169,7 +179,7 @@ class ImageTrainer:
         chance = 1.0 if self.adaptive is None else self.adaptive.chance
 
         def shown(*images: Tensor) -> list[Tensor]:
-            return together(images, draws.fork("views"), s.augment, chance)
+            return together(images, draws.fork("views"), s.augment, chance, self.trunk.size if self.trunk else None)
 
         metrics: dict[str, Tensor] = {}
         lost = torch.zeros((), device=near.device)
@@ -181,10 +191,11 @@ class ImageTrainer:
             with torch.no_grad(), self.compute.autocast():
                 real = self.trunk(*shown(near))
                 others = [] if far is None else [self.trunk(*shown(parents[far])) if of_source else real[far]]
+            child, *again = shown(made.children, *again)
             with self.compute.autocast():
-                children, *seen_again = self.trunk(torch.cat(shown(made.children, *again))).split(len(rows))
-            if seen_again:
-                lost = losses.perception(self.trunk.maps(seen_again[0]), self.trunk.maps(real))
+                children, *seen_again = self.trunk(torch.cat([child, *(some[::2] for some in again)])).split(len(rows))
+            if seen_again:  # every other one: as good, and D's eyes are what takes most time
+                lost = losses.perception(self.trunk.maps(seen_again[0]), self.trunk.maps(real[::2]))
                 metrics["perception"] = lost.detach()
         mismatched = (others[0], anchors) if others else None
         metrics |= self.game.d_step((real, anchors), (children.detach(), anchors), mismatched, draws)

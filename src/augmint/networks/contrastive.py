@@ -62,7 +62,7 @@ class FrozenTrunk(nn.Module):
 
     images float 0 … 1 [N, C, H, W] → float [N, size]: the maps of every level, cell by cell, then `outputs` whitened
     features, of length √outputs. Gradients pass to the images. It stays in evaluation mode, so what is seen of an image
-    does not depend on its batch.
+    does not depend on its batch. H and W are those of `shape`; `whole` brings larger images to this size.
     """
 
     mean: Tensor
@@ -76,6 +76,7 @@ class FrozenTrunk(nn.Module):
         self.register_buffer("matrix", matrix.clone())
         with torch.no_grad():
             maps, _ = self.backbone.see(torch.zeros(1, *shape, device=next(backbone.parameters()).device))
+        self.size = shape[1:]
         levels = tuple((level.shape[1], level.shape[2] * level.shape[3]) for level in maps)
         self.levels: Levels = levels or ((self.outputs, 1),)  # without maps the features stand for them
 
@@ -87,8 +88,14 @@ class FrozenTrunk(nn.Module):
         cells = [level.permute(0, 2, 3, 1).flatten(1) for level in maps]  # in memory they lie so already
         return torch.cat([*(level.float() for level in cells), self._whitened(hidden.float())], 1)
 
+    def whole(self, images: Tensor) -> Tensor:
+        """Images [N, C, H, W] of any size, made smaller to that of the trunk; as they are if they have it."""
+        if tuple(images.shape[2:]) == tuple(self.size):
+            return images
+        return nn.functional.interpolate(images.float(), self.size, mode="bilinear", antialias=True)
+
     def features(self, images: Tensor) -> Tensor:
-        """Float [N, outputs], the last of what `forward` gives."""
+        """Float [N, outputs] of images of any size; of the trunk's own, the last of what `forward` gives."""
         return self._whitened(self.backbone(images).float())
 
     def _whitened(self, hidden: Tensor) -> Tensor:
