@@ -15,7 +15,7 @@ from augmint.measure.calibration import best_temperature
 
 def overlapping(counts: tuple[int, ...], each: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Features of overlapping classes of these sizes, their classes, and the rows of `each` labels of each class."""
-    centres = np.array([[0.0, 0.0], [2.2, 0.0], [0.0, 2.2]])[: len(counts)]
+    centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])[: len(counts)]
     x, y = make_blobs(counts, centers=centres, cluster_std=1.0, random_state=seed)
     x, y = torch.tensor(x).float(), torch.tensor(y)
     rows = torch.cat([torch.nonzero(y == k)[:each, 0] for k in range(len(counts))])

@@ -375,6 +375,7 @@ def test_a_class_without_labels_changes_nothing_about_the_others() -> None:
         material: Any = SimpleNamespace(
             table=SimpleNamespace(labels=labels, classes=classes), pool=pool, place=pool, hidden=x, settings=resolve(),
             near=candidates(x), squares=Squares.of(x), mean=x.mean(0), scale=x.std(0),
+            pool_table=SimpleNamespace(of_target=torch.zeros(300, dtype=torch.bool)),
         )  # fmt: skip
         situation = Situation(material, protocol.Split("draw", 0, pool[:8], pool[:0], 1))
         first = situation.head + material.squares.fit(situation._decide(material.near.graph()), len(classes))
