@@ -198,7 +198,7 @@ class Minting(Stages):
                 "look they take, it cannot"
             )
         identity = {**self._judged_identity, "measure": self.settings.measure.model_dump(mode="json")}
-        identity["judge"] = "independent"
+        identity |= {"judge": "independent", "neighbours": "among all"}
         stage = self.run_dir.stage("measure", identity, self.settings.seed)
         path = self.run_dir.folder / "measures" / "measures.json"
         if not stage.done or not path.exists():
