@@ -149,6 +149,26 @@ def test_a_run_is_no_place_to_mint_to(run: Path) -> None:
     assert (run / "minted" / "metadata.parquet").read_bytes() == before
 
 
+def test_a_folder_that_another_minting_has_taken_is_minted_anew(run: Path, tmp_path: Path) -> None:
+    first = mint(run, 20, to=tmp_path / "x")
+    other = copy(run, tmp_path / "other")
+    for place, count in ((run, 10), (other, 15)):
+        assert mint(place, count, to=tmp_path / "x") != first
+        assert mint(run, 20, to=tmp_path / "x") == first
+
+
+def test_what_lies_in_the_folder_is_not_made_again(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = mint(run, 20, to=Path("x"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "x").rename("moved")
+    monkeypatch.setattr(minting, "mint_wish", refuse)
+    assert mint(run, 20, to=Path("moved")) == first
+    with pytest.raises(AssertionError, match="again"):
+        mint(run, 20, to=Path("x"))
+
+
 # --- caps --------------------------------------------------------------------------------------------
 
 DEMO = Stock(torch.full((10,), 10), torch.full((10,), 119))

@@ -32,7 +32,7 @@ from augmint.seeding import key
 from augmint.stages import Stages
 from augmint.train import StageDir, checkpoint
 from augmint.train.compute import cores
-from augmint.train.rundir import digest
+from augmint.train.rundir import digest, file_digest
 
 FACTS = ("drawn", "kept", "classes", "rejected", "per_parent", "parents_per_class", "agreement", "limit")
 
@@ -141,9 +141,9 @@ class Minting(Stages):
         )
         start = time.monotonic()
         folder = to or self.run_dir.folder / _folder_name(wish, chosen, named)
-        where = {"folder": str(folder / "minted"), "format": form}
-        done = stage.facts() if stage.done else {}
-        if {name: done.get(name) for name in where} != where or not (folder / "minted" / "metadata.parquet").exists():
+        written = folder / "minted" / "metadata.parquet"  # by which another minting to the same folder is told
+        done = stage.facts() if stage.done and written.exists() else {}
+        if done.get("format") != form or done.get("written") != file_digest(written):
             if line := mint.told(wish, stock, own, settings):
                 self.run_dir.say(line)
             workers = cores() if self.compute.device.type == "cpu" else 1
@@ -154,9 +154,11 @@ class Minting(Stages):
             found = {"drawn": len(minted.table), "kept": int(minted.kept.sum()), "classes": counts}
             found["rejected"] = dict(Counter(reason for reason in minted.reason if reason).most_common())
             caps = {name: getattr(settings, name) for name in ("per_parent", "parents_per_class", "agreement")}
-            stage.finish(time.monotonic() - start, **found, **caps, limit=stock.limit(wish, settings), **where)
+            found |= {**caps, "limit": stock.limit(wish, settings), "format": form, "written": file_digest(written)}
+            stage.finish(time.monotonic() - start, **found)
             shutil.rmtree(pieces)
-        return {name: value for name, value in stage.facts().items() if name in (*FACTS, *where)}
+        facts = {name: value for name, value in stage.facts().items() if name in FACTS}
+        return {**facts, "folder": str(written.parent), "format": form}
 
     # --- what the image generator is worth --------------------------------------------------------
 
