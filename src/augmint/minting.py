@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from augmint import config, mint
+from augmint.augment import policy
 from augmint.classify import Candidates
-from augmint.config import MintSettings, RepresentSettings
+from augmint.config import MintSettings, RepresentSettings, Settings
 from augmint.errors import UsageError
 from augmint.judge import protocol, value
 from augmint.judge.generators import Exam, measure_generator, mint_wish
@@ -27,10 +28,12 @@ from augmint.judge.ground import Ground
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
 from augmint.mint import Wish, Work
+from augmint.mint.draw import finishing
+from augmint.networks import backbones
 from augmint.represent import Encoder, train_encoder
 from augmint.seeding import key
 from augmint.stages import Stages
-from augmint.train import StageDir, checkpoint
+from augmint.train import RunDir, StageDir, checkpoint
 from augmint.train.compute import cores
 from augmint.train.rundir import digest, file_digest
 
@@ -44,8 +47,22 @@ def _folder_name(wish: Wish, settings: MintSettings, named: Collection[str]) -> 
     return f"minted-{wish.count}{each}-seed{wish.seed}" + "".join(f"-{n}={v}" for n, v in values.items())
 
 
+def check_names(settings: Settings) -> None:
+    """UsageError for a name that only a late stage would look up, when all before it is learnt."""
+    c, m = settings.classify, settings.measure
+    for name in (settings.generate.image.contrast.views, c.extra_policy, c.finetune.policy):
+        policy(name)
+    for name in (c.network, m.backbone):
+        backbones.check(name)
+    finishing(settings.mint.post)
+
+
 class Minting(Stages):
     """The labels of the run join what was learnt without any."""
+
+    def __init__(self, run: RunDir, settings: Settings, seed: int | None = None) -> None:
+        super().__init__(run, settings, seed)
+        check_names(settings)
 
     @cached_property
     def _trial_identity(self) -> dict[str, Any]:
@@ -102,10 +119,14 @@ class Minting(Stages):
             self.ground.hand(self._situation)
         return self._situation
 
-    def work(self, settings: MintSettings) -> Work:
-        """What minting under these settings needs; nothing of it is learnt twice. UsageError without generator."""
-        if self.image_generator is None:
+    def need_generator(self) -> None:
+        """UsageError if it is switched off, before anything is learnt."""
+        if not self.settings.generate.image.enabled:
             raise UsageError("minted images need the image generator; set generate.image.enabled=true")
+
+    def work(self, settings: MintSettings) -> Work:
+        """What minting under these settings needs; nothing of it is learnt twice."""
+        assert self.image_generator is not None
         ground = self.ground
         parents = ground.parents(settings.parents_per_class)
         thresholds = self.thresholds_under(settings)
@@ -113,6 +134,7 @@ class Minting(Stages):
 
     def mint(self) -> dict[str, Any]:
         """Mint from all given labels and unlabelled images that propagation labels; write minted/ and value.json."""
+        self.need_generator()
         stage = self.run_dir.stage("mint", self._judged_identity, self.settings.seed)
         if not stage.done or not (self.run_dir.folder / "minted" / "metadata.parquet").exists():
             start = time.monotonic()
@@ -133,7 +155,10 @@ class Minting(Stages):
     ) -> dict[str, Any]:
         """Mint as many as are wished for into a folder of their own, default RUN/minted-COUNT-seedSEED. `over`: other
         settings of minting than the run's; caps that it does not name give way to the wish."""
-        own, stock, chosen = self.settings.mint, self.ground.stock(), config.mint_more(self.settings, over or {})
+        self.need_generator()
+        chosen = config.mint_more(self.settings, over or {})
+        finishing(chosen.post)
+        own, stock = self.settings.mint, self.ground.stock()
         named = (over or {}).get("mint", {})
         settings = mint.widened(wish, stock, chosen, named)
         stage = self.run_dir.stage(
@@ -192,9 +217,8 @@ class Minting(Stages):
 
     def measure(self) -> dict[str, Any]:
         """Measure the image generator beside real images; write measures/."""
-        if self.image_generator is None:
-            raise UsageError("there is no image generator to measure; set generate.image.enabled=true")
-        if self.across is not None:
+        self.need_generator()
+        if self.settings.target:
             raise UsageError(
                 "`augmint measure` compares children with images like their parents; with a target, whose "
                 "look they take, it cannot"

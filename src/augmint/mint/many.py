@@ -22,7 +22,7 @@ from augmint.data.table import ImageTable
 from augmint.errors import UsageError
 from augmint.mint.caps import Wish
 from augmint.mint.distances import ReducedPool
-from augmint.mint.draw import BATCH, STREAM, Generator, children_of, full_batches, post_process
+from augmint.mint.draw import BATCH, STREAM, Generator, children_of, finishing, full_batches
 from augmint.mint.images import Classifier, Minted, check_parents, reasons, score, table_of
 from augmint.mint.thresholds import Thresholds
 from augmint.seeding import Draws
@@ -57,7 +57,7 @@ class _Mint:
             raise UsageError("there is no parent to mint from; give labels, or raise mint.parents_per_class")
         self.work, self.wish, self.folder = work, wish, folder
         self.small = ReducedPool.of(work.pool)
-        self.finish = None if work.settings.post == "none" else post_process(work.settings.post)
+        self.finish = finishing(work.settings.post)
         classes = len(set(work.labels.tolist()))
         self.of_each, self.target = wish.of_each(classes), wish.target(classes)
         self.settings = work.settings.model_copy(update={"per_class": self.of_each})
@@ -78,7 +78,7 @@ class _Mint:
             for part, count in full_batches(rows[steps == child], batch):
                 draws = Draws(self.wish.seed, STREAM, child, part)
                 made = children_of(self.work.generator, pool, part, draws)
-                images.append((self.finish(made, draws) if self.finish else made)[:count])
+                images.append(self.finish(made, draws)[:count])
         return torch.cat(images)
 
     def make(self, piece: int) -> None:
