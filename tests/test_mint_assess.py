@@ -7,6 +7,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.measure.generators import apart, copying
 from augmint.mint.assess import MEASURES, Examiner, Real, Sample, assess, choose
@@ -17,7 +18,9 @@ ORDER = torch.randperm(1797, generator=torch.Generator().manual_seed(0))
 TRAIN, HELD, OTHER = ORDER[:900], ORDER[900:1300], ORDER[1300:1797]
 
 
-def flat(images: Tensor) -> np.ndarray:
+def flat(images: Tensor | ImageTable) -> np.ndarray:
+    if isinstance(images, ImageTable):
+        images = images.gather(torch.arange(len(images)))
     return images.flatten(1).double().numpy() / 255
 
 
@@ -31,7 +34,7 @@ def train(images: Tensor, labels: Tensor):  # type: ignore[no-untyped-def]
 JUDGE = Examiner(
     "pixels", lambda x: torch.from_numpy(flat(x)).float(), train(POOL.images[TRAIN], POOL.labels[TRAIN]), train
 )
-REAL = Real(POOL.images[TRAIN], POOL.images[HELD], POOL.labels[HELD])
+REAL = Real(POOL.take(TRAIN), POOL.images[HELD], POOL.labels[HELD])
 PARENTS = torch.arange(250)  # rows of TRAIN, each with two children
 
 

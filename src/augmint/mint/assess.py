@@ -17,6 +17,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from augmint.data.sheet import sheet
+from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.measure.distances import frechet_distance, kid, prdc
 from augmint.measure.generators import apart, copying
@@ -61,20 +62,21 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """uint8 images that the generator learnt from, and others it has not seen with their labels (−1 unknown)."""
+    """Images that the generator learnt from, more than fit into memory perhaps, and others it has not seen (uint8
+    [N, C, H, W]) with their labels (−1 unknown)."""
 
-    train: Tensor
+    train: ImageTable
     held_out: Tensor
     labels: Tensor
 
 
 @dataclass(frozen=True)
 class Examiner:
-    """Who measures. `features`: uint8 [N, C, H, W] → float [N, D]; `classify`: the same → int64 [N]; `train`: images
-    and labels → such a classifier, from random weights."""
+    """Who measures. `features`: uint8 [N, C, H, W] (or a table) → float [N, D]; `classify`: the former → int64 [N];
+    `train`: images and labels → such a classifier, from random weights."""
 
     name: str
-    features: Callable[[Tensor], Tensor]
+    features: Callable[[Tensor | ImageTable], Tensor]
     classify: Callable[[Tensor], Tensor]
     train: Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
     judge: str = "an independent classifier"  # what `classify` is, in words
@@ -170,7 +172,7 @@ class _Assessor:
         parents, labels = _parents(samples)
         found = {
             **_distribution(self.held_out[some[: self.count]], self.reference),
-            "cas": self._cas(self.real.train[parents], labels),
+            "cas": self._cas(self.real.train.gather(parents, "cpu"), labels),
             "agreement": _accuracy(self.examiner.classify, self.real.held_out, self.real.labels),
             "children_apart": self._neighbours_apart(),
             "class_apart": _apart(self.held_out, self.real.labels, self.seed),
@@ -195,7 +197,7 @@ class _Assessor:
 
     def _pairs(self, images: Tensor, far: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         worst = far.argsort(stable=True)[:WORST]
-        return images[worst], self.real.train[rows[worst]], far[worst]
+        return images[worst], self.real.train.gather(rows[worst], "cpu"), far[worst]
 
 
 def _parents(samples: list[Sample]) -> tuple[Tensor, Tensor]:
