@@ -85,7 +85,7 @@ def test_it_never_holds_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("augmint.mint.distances.FLOATS", 64 * 600)
     monkeypatch.setattr("augmint.mint.thresholds.SAMPLE", 200)
     monkeypatch.setattr("augmint.judge.generators.MOST_LESSONS", 400)
-    found = measure(Wrong(), settings=NETWORK.model_copy(update={"images": 640}))
+    found = measure(Wrong(), settings=NETWORK.model_copy(update={"images": 64}))
     assert "learnt from 400 other labels" in what(found)
     assert 0 < max(asked) <= 600 < len(POOL)
 

@@ -14,12 +14,15 @@ from safetensors.torch import load_file
 
 from augmint import api, cli, minting
 from augmint.config import MintSettings, resolve
+from augmint.data.table import ImageTable
 from augmint.errors import InputError, UsageError
 from augmint.generate.image import ImageGenerator
 from augmint.judge import situation
 from augmint.mint import Stock, Wish, many, told, widened
+from augmint.mint.distances import ReducedPool
+from augmint.pipeline import Pipeline
 from augmint.represent import Encoder, InRun
-from augmint.train import checkpoint
+from augmint.train import RunDir, checkpoint
 from fake_mint import Fake
 
 ANY = {"mint": {"agreement": 0}}  # the preset's judge is sure of nothing
@@ -167,6 +170,27 @@ def test_what_lies_in_the_folder_is_not_made_again(run: Path, tmp_path: Path, mo
     assert mint(run, 20, to=Path("moved")) == first
     with pytest.raises(AssertionError, match="again"):
         mint(run, 20, to=Path("x"))
+
+
+def test_the_pool_is_reduced_once_and_before_the_workers(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, calls, of = copy(run, tmp_path / "other"), [], ReducedPool.of
+    shutil.rmtree(other / "stages" / "thresholds")
+
+    def counted(pool: ImageTable) -> ReducedPool:
+        calls.append(pool)
+        return of(pool)
+
+    monkeypatch.setattr(ReducedPool, "of", counted)
+    stored = api.stored_settings(other)
+    with RunDir.open(other, stored.model_dump(mode="json")) as opened:
+        pipeline = Pipeline(opened, stored)
+        assert pipeline.material.small is pipeline.small  # of what all workers see
+        minted = pipeline.final_situation.minted
+        assert len(minted.table) and len(calls) == 1
+    mint(other, 10)
+    assert len(calls) == 2
 
 
 SWITCHED_OFF = {"generate": {"image": {"enabled": False}}}

@@ -86,6 +86,7 @@ class Minting(Stages):
             self.feature_generator,
             self.feature_thresholds,
             self.encoder,
+            None if self.image_generator is None else self.small,
         )
 
     @cached_property
@@ -129,8 +130,8 @@ class Minting(Stages):
         assert self.image_generator is not None
         ground = self.ground
         parents = ground.parents(settings.parents_per_class)
-        thresholds = self.thresholds_under(settings)
-        return Work(self.image_generator, self.pool_table, *parents, ground.probabilities, settings, thresholds)
+        given = (*parents, ground.probabilities, settings, self.thresholds_under(settings))
+        return Work(self.image_generator, self.pool_table, *given, self.small)
 
     def mint(self) -> dict[str, Any]:
         """Mint from all given labels and unlabelled images that propagation labels; write minted/ and value.json."""

@@ -112,7 +112,8 @@ class Exam:
 def measure_generator(exam: Exam) -> Assessment:
     """Samples "drawn" and "kept" of the images that the run mints."""
     w = exam.work
-    minted = mint_images(w.generator, w.pool, w.parents, w.labels, w.classifier, w.settings, exam.seed, w.thresholds)
+    given = (w.pool, w.parents, w.labels, w.classifier, w.settings, exam.seed, w.thresholds)
+    minted = mint_images(w.generator, *given, w.small)
     held_out, labels, train = exam.unseen()
     place = torch.full((len(w.pool),), -1)
     place[train] = torch.arange(len(train))

@@ -46,6 +46,7 @@ class Work:
     classifier: Classifier
     settings: MintSettings
     thresholds: Thresholds
+    small: ReducedPool | None = None  # of the pool, where it is at hand
 
 
 class _Mint:
@@ -56,7 +57,7 @@ class _Mint:
         if len(work.parents) == 0:
             raise UsageError("there is no parent to mint from; give labels, or raise mint.parents_per_class")
         self.work, self.wish, self.folder = work, wish, folder
-        self.small = ReducedPool.of(work.pool)
+        self.small = work.small or ReducedPool.of(work.pool)
         self.finish = finishing(work.settings.post)
         classes = len(set(work.labels.tolist()))
         self.of_each, self.target = wish.of_each(classes), wish.target(classes)
