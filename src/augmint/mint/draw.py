@@ -72,14 +72,25 @@ def children_of(generator: Generator, pool: ImageTable, rows: Tensor, draws: Dra
 
 def draw(generator: Generator, pool: ImageTable, rows: Tensor, children: int, seed: int, post: str = "none") -> Tensor:
     """uint8 [children * len(rows), C, H, W], in the order of `numbered`; `rows` int64 of `pool`."""
+    return draw_each(generator, pool, *numbered(rows, children), seed, post)
+
+
+def draw_each(
+    generator: Generator,
+    pool: ImageTable,
+    rows: Tensor,
+    steps: Tensor,
+    seed: int,
+    post: str = "none",
+    batch: int = BATCH,
+) -> Tensor:
+    """uint8 [N, C, H, W]: of each of `rows` int64 [N] the child of that number; `steps` int64 [N] ascend."""
     finish = finishing(post)
-    made = torch.empty((children * len(rows), *pool.shape), dtype=torch.uint8)
-    done = 0
-    for child in range(children):
-        for part, count in full_batches(rows):
+    made, done = torch.empty((len(rows), *pool.shape), dtype=torch.uint8), 0
+    for child in torch.unique(steps).tolist():
+        for part, count in full_batches(rows[steps == child], batch):
             draws = Draws(seed, STREAM, child, part)
-            images = children_of(generator, pool, part, draws)
-            made[done : done + count] = finish(images, draws)[:count]
+            made[done : done + count] = finish(children_of(generator, pool, part, draws), draws)[:count]
             done += count
     return made
 
