@@ -1,6 +1,9 @@
-"""What D gets to see of images: the same small change for a candidate and its anchor, differentiable.
+"""What D gets to see of images: a small change, the same for all images of a row, differentiable.
 
-    images, parents = together([images, parents], draws)
+    images, near, parents = together([images, near, parents], draws)
+
+Where D sees with the encoder its anchors are the stored features of parents as they are: only candidates, generated and
+real, are changed.
 
 D's overfitting is put off without G learning the change (Zhao et al., "Differentiable augmentation for
 data-efficient GAN training", NeurIPS 2020). A shift is two small matrix products, whose gradient is as cheap.
