@@ -48,9 +48,8 @@ class Pipeline(Minting):
         """The same images and label draws with other seeds of encoder and generators."""
         first = self.settings.seed
         found = [Pipeline(self.run_dir, self.settings, first + i) for i in range(1, self.settings.judge.encoder_seeds)]
-        names = ("table", "parts", "pool_table", *(["small"] if self.settings.generate.image.enabled else []))
         for other in found:
-            vars(other).update({name: getattr(self, name) for name in names})
+            vars(other).update(table=self.table, parts=self.parts, pool_table=self.pool_table)
         return found
 
     def encoders(self) -> list[Encoder]:

@@ -30,9 +30,7 @@ from augmint.train import checkpoint
 PIECE = 2048  # candidates
 MOST_DRAWN = 30  # candidates for each image asked for, then it is given up
 IN_VAIN = 4  # pieces without one image to keep, then too
-VAIN_OF_CLASS = (
-    2048  # candidates of a class since the last one that was kept, of parents with room: then it is given up
-)
+VAIN_OF_CLASS = 2048  # candidates of a class since the last that was kept, of parents with room: then it is given up
 
 Over = Callable[[Callable[[int], None], Sequence[int]], None]  # calls work on every item, in this process or in others
 
@@ -126,14 +124,12 @@ class _Mint:
         work, rows, labels, classes = self.work, self.rows, self.labels, len(self.work.pool.classes)
         room = (self.settings.per_parent - torch.bincount(rows[kept], minlength=len(work.pool))).clamp(min=0)
         of_class = torch.zeros(classes, dtype=torch.int64)
-        per_class, have = (
-            of_class.index_add(0, work.labels, room[work.parents]),
-            of_class.index_add(0, labels, kept.long()),
-        )
+        parents_left = of_class.index_add(0, work.labels, room[work.parents]) > 0
+        missing = of_class.index_add(0, labels, kept.long()) < self.of_each
         last = (of_class - 1).scatter_reduce(0, labels[kept], torch.nonzero(kept)[:, 0], "amax")
         tried = (torch.arange(len(kept)) > last[labels]) & (room[rows] > 0)
         vain = of_class.index_add(0, labels, tried.long())
-        return not bool(((have < self.of_each) & (per_class > 0) & (vain < VAIN_OF_CLASS)).any())
+        return not bool((missing & parents_left & (vain < VAIN_OF_CLASS)).any())
 
     def minted(self, reason: list[str], kept: Tensor) -> Minted:
         """All candidates, judged."""
