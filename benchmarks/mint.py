@@ -68,11 +68,11 @@ def work_of(pool: ImageTable, compute: Compute) -> Work:
 def parts(work: Work) -> dict[str, float]:
     """Microseconds an image of each part, one core."""
     mint = many._Mint(work, Wish(10, False, 0), Path("unused"))
-    steps, places = mint.place(0)
+    steps, places = mint.place(range(1))
     rows, labels, count = work.parents[places], work.labels[places], len(places)
-    images = mint.draw(steps, rows)
+    images = mint.draw(rows, steps)
     pieces: dict[str, Callable[[], object]] = {
-        "draw": lambda: mint.draw(steps, rows),
+        "draw": lambda: mint.draw(rows, steps),
         "nearest real image": lambda: nearest_images(images, work.pool, small=mint.small),
         "realness": lambda: judge(work.generator.realness, images, work.pool, rows),
         "classifier": lambda: filters.agreement(work.classifier(images), labels),

@@ -100,6 +100,14 @@ def test_a_condition_with_a_target_is_refused() -> None:
     resolve(overrides={**given, "target": None})
 
 
+@pytest.mark.parametrize("name", ["realness", "feature_realness"])
+@pytest.mark.parametrize("given", [[5, 9], [0.9, 0.1], [0.5, 0.5], [-0.1, 0.5], [0.5, 1.1]])
+def test_quantiles_that_leave_nothing_between_them_are_refused(name: str, given: list[float]) -> None:
+    with pytest.raises(UsageError, match=rf"^setting mint\.{name}"):
+        resolve(overrides={"mint": {name: given}})
+    assert getattr(resolve(overrides={"mint": {name: [0, 1]}}).mint, name) == (0, 1)
+
+
 def test_a_config_that_tries_to_execute_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("!!python/object/apply:os.system ['touch /tmp/owned']")
     with pytest.raises(UsageError, match="not a readable YAML"):

@@ -67,13 +67,14 @@ def test_log_score_is_the_literal_reading():
     assert (fake.grad > 0).all()
 
 
-def test_gradient_penalty_of_a_quadratic():
+def test_steepness_of_a_quadratic():
     """D(x) = xᵀ A x has the slope (A + Aᵀ) x."""
     rng = np.random.default_rng(0)
     a, x = rng.normal(size=(4, 4)), rng.normal(size=(6, 4))
     inputs = torch.tensor(x, dtype=torch.float32, requires_grad=True)
     weights = torch.tensor(a, dtype=torch.float32, requires_grad=True)
-    penalty = losses.gradient_penalty(((inputs @ weights) * inputs).sum(1), inputs)
+    (slopes,) = torch.autograd.grad((((inputs @ weights) * inputs).sum(1)).sum(), inputs, create_graph=True)
+    penalty = losses.steepness(slopes)
     assert penalty.item() == pytest.approx(0.5 * np.mean(np.sum((x @ (a + a.T)) ** 2, 1)), rel=1e-5)
     penalty.backward()
     assert weights.grad.abs().sum() > 0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from augmint.config import ClassifySettings
+from augmint.data.table import ImageTable
 from augmint.judge.generators import Exam, measure_generator
 from augmint.measure.knn import nearest
 from augmint.mint import Work
@@ -41,10 +42,17 @@ def fooled(images: Tensor) -> Tensor:
     return torch.nn.functional.one_hot((POOL.labels[rows[:, 0]] - 1) % 10, 10).float()
 
 
+def features(images: Tensor | ImageTable) -> Tensor:
+    """Batch by batch, as an encoder does."""
+    if isinstance(images, ImageTable):
+        return torch.cat([features(images.gather(rows)) for rows in torch.arange(len(images)).split(256)])
+    return images.flatten(1).float()
+
+
 def measure(generator: Fake, **other: Any) -> Assessment:
     settings = LOOSE.model_copy(update={"agreement": 0.0})
     work = Work(generator, POOL, PARENTS, POOL.labels[PARENTS], fooled, settings, measured(POOL))
-    encoder: Any = SimpleNamespace(form=SimpleNamespace(backbone="cnn"), features=lambda x: x.flatten(1).float())
+    encoder: Any = SimpleNamespace(form=SimpleNamespace(backbone="cnn"), features=features)
     exam = Exam(work, TABLE, POOL_ROWS, VAL, POOL_ROWS[100:], encoder, NETWORK, Compute.choose("cpu"), 3)
     return measure_generator(replace(exam, **other))
 
@@ -63,6 +71,23 @@ def test_half_of_the_validation_slice_judges_where_no_label_is_spare() -> None:
     found = measure(Wrong(), spare=POOL_ROWS[:0])
     assert found.table["drawn"]["agreement"] < 0.2 and found.table["real"]["agreement"] > 0.6  # type: ignore[operator]
     assert "learnt from 298 other labels" in what(found) and found.images == 299  # and the other half is measured
+
+
+def test_it_never_holds_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor more labelled ones to learn from than it may."""
+    asked, gather = [0], ImageTable.gather
+
+    def counted(self: ImageTable, rows: Tensor, device: Any = None) -> Tensor:
+        asked.append(len(rows) if self.ids[0] in POOL.ids and len(self) == len(POOL) else 0)
+        return gather(self, rows, device)
+
+    monkeypatch.setattr(ImageTable, "gather", counted)
+    monkeypatch.setattr("augmint.mint.distances.FLOATS", 64 * 600)
+    monkeypatch.setattr("augmint.mint.thresholds.SAMPLE", 200)
+    monkeypatch.setattr("augmint.judge.generators.MOST_LESSONS", 400)
+    found = measure(Wrong(), settings=NETWORK.model_copy(update={"images": 64}))
+    assert "learnt from 400 other labels" in what(found)
+    assert 0 < max(asked) <= 600 < len(POOL)
 
 
 @pytest.mark.parametrize("spare", [POOL_ROWS[:0], torch.nonzero(POOL.labels < 9)[150:, 0]])

@@ -7,6 +7,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.measure.generators import apart, copying
 from augmint.mint.assess import MEASURES, Examiner, Real, Sample, assess, choose
@@ -17,7 +18,9 @@ ORDER = torch.randperm(1797, generator=torch.Generator().manual_seed(0))
 TRAIN, HELD, OTHER = ORDER[:900], ORDER[900:1300], ORDER[1300:1797]
 
 
-def flat(images: Tensor) -> np.ndarray:
+def flat(images: Tensor | ImageTable) -> np.ndarray:
+    if isinstance(images, ImageTable):
+        images = images.gather(torch.arange(len(images)))
     return images.flatten(1).double().numpy() / 255
 
 
@@ -31,7 +34,7 @@ def train(images: Tensor, labels: Tensor):  # type: ignore[no-untyped-def]
 JUDGE = Examiner(
     "pixels", lambda x: torch.from_numpy(flat(x)).float(), train(POOL.images[TRAIN], POOL.labels[TRAIN]), train
 )
-REAL = Real(POOL.images[TRAIN], POOL.images[HELD], POOL.labels[HELD])
+REAL = Real(POOL.take(TRAIN), POOL.images[HELD], POOL.labels[HELD])
 PARENTS = torch.arange(250)  # rows of TRAIN, each with two children
 
 
@@ -117,7 +120,22 @@ def test_without_labels_the_rest_is_still_measured() -> None:
     bare = Real(REAL.train, REAL.held_out, torch.full_like(REAL.labels, -1))
     found = assess({"minted": sample(copied)}, bare, JUDGE).table
     assert found["minted"]["cas"] is None and found["real"]["agreement"] is None
+    assert found["real"]["class_apart"] is None and found["minted"]["class_apart"] is not None
     assert found["minted"]["copied"] == 1.0
+
+
+def test_neighbours_are_found_among_all_training_images(table: dict[str, dict[str, float]]) -> None:
+    x = torch.from_numpy(flat(REAL.train))
+    far = float(torch.cdist(x, x).sort(1).values[:, 1:11].mean())
+    few = assess({"minted": sample(copied).take(torch.arange(100))}, REAL, JUDGE)
+    assert few.images == 100 and few.table["real"]["children_apart"] == pytest.approx(far, rel=0.05)
+    assert table["real"]["children_apart"] == pytest.approx(far, rel=0.05)
+
+
+def test_images_without_label_are_no_class(table: dict[str, dict[str, float]]) -> None:
+    half = torch.where(torch.arange(len(HELD)) % 2 == 0, REAL.labels, -1)
+    found = assess({"minted": sample(copied)}, Real(REAL.train, REAL.held_out, half), JUDGE).table["real"]
+    assert found["class_apart"] == pytest.approx(table["real"]["class_apart"], rel=0.03)
 
 
 def test_too_few_images_are_refused() -> None:

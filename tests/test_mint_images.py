@@ -108,7 +108,7 @@ def test_shards_make_what_one_pass_makes(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = draw(Fake(), POOL, rows, 2, seed=3).view(2, 100, 1, 8, 8)
     parts = [draw(Fake(), POOL, part, 2, seed=3).view(2, -1, 1, 8, 8) for part in (rows[:37], rows[37:])]
     assert torch.equal(whole, torch.cat(parts, 1))
-    monkeypatch.setattr("augmint.mint.draw.full_batches", lambda rows: [(r, len(r)) for r in torch.split(rows, 7)])
+    monkeypatch.setattr("augmint.mint.draw.full_batches", lambda rows, _: [(r, len(r)) for r in torch.split(rows, 7)])
     assert torch.equal(whole, draw(Fake(), POOL, rows, 2, seed=3).view(2, 100, 1, 8, 8))
     assert not torch.equal(whole, draw(Fake(), POOL, rows, 2, seed=4).view(2, 100, 1, 8, 8))
     assert not torch.equal(whole[0], whole[1])

@@ -25,7 +25,7 @@ from augmint.mint.distances import rms_to_each, to_earlier
 from augmint.mint.draw import draw
 from augmint.mint.folder import FORMATS
 from augmint.seeding import Draws
-from augmint.train import Compute
+from augmint.train import Compute, checkpoint
 from fake_mint import LOOSE, Fake, digits, measured, sure
 
 CPU = Compute(torch.device("cpu"), bf16=False)
@@ -149,6 +149,37 @@ def test_a_generator_that_nobody_believes_is_given_up_early(tmp_path: Path) -> N
     doubted = replace(work(), classifier=lambda images: torch.full((len(images), 10), 0.1))
     found = mint_many(doubted, Wish(1000, False, 0), tmp_path, alone)
     assert not found.kept.any() and len(found.reason) == many.IN_VAIN * many.PIECE
+
+
+def reluctant(images: torch.Tensor) -> torch.Tensor:
+    """Sure of every class but the third, of which it believes one child in about twenty."""
+    found = sure(images)
+    found[images.flatten(1).long().sum(1) % 20 > 0, 3] = 0
+    return found
+
+
+def unwilling(images: torch.Tensor) -> torch.Tensor:
+    found = sure(images)
+    found[:, 3] = 0
+    return found
+
+
+@pytest.mark.parametrize("classifier", [reluctant, unwilling])
+def test_a_class_of_which_nothing_passes_is_given_up_alone(
+    classifier: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "VAIN_OF_CLASS", 100)
+    found = mint_many(replace(work(), classifier=classifier), Wish(20, True, 0), tmp_path, alone)
+    kept = torch.bincount(found.table.labels[found.kept], minlength=10).tolist()
+    assert kept == [20 if c != 3 or classifier is reluctant else 0 for c in range(10)]
+    assert int((found.table.labels == 3).sum()) < 310  # of 600 that 30 for each image asked for would be
+
+
+def test_pieces_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, load = [], checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", lambda path: (read.append(path), load(path))[1])
+    found = mint_many(work(), Wish(900, False, 5), tmp_path, alone)
+    assert len(read) == len(set(read)) == len(found.reason) // 128 > many.IN_VAIN
 
 
 def test_other_seeds_give_other_images(minted: Minted, tmp_path: Path) -> None:

@@ -14,12 +14,15 @@ from safetensors.torch import load_file
 
 from augmint import api, cli, minting
 from augmint.config import MintSettings, resolve
-from augmint.errors import UsageError
+from augmint.data.table import ImageTable
+from augmint.errors import InputError, UsageError
 from augmint.generate.image import ImageGenerator
 from augmint.judge import situation
 from augmint.mint import Stock, Wish, many, told, widened
-from augmint.represent import Encoder
-from augmint.train import checkpoint
+from augmint.mint.distances import ReducedPool
+from augmint.pipeline import Pipeline
+from augmint.represent import Encoder, InRun
+from augmint.train import RunDir, checkpoint
 from fake_mint import Fake
 
 ANY = {"mint": {"agreement": 0}}  # the preset's judge is sure of nothing
@@ -147,6 +150,90 @@ def test_a_run_is_no_place_to_mint_to(run: Path) -> None:
     with pytest.raises(UsageError, match="that is a run"):
         api.mint(run, 5, to=run)
     assert (run / "minted" / "metadata.parquet").read_bytes() == before
+
+
+def test_a_folder_that_another_minting_has_taken_is_minted_anew(run: Path, tmp_path: Path) -> None:
+    first = mint(run, 20, to=tmp_path / "x")
+    other = copy(run, tmp_path / "other")
+    for place, count in ((run, 10), (other, 15)):
+        assert mint(place, count, to=tmp_path / "x") != first
+        assert mint(run, 20, to=tmp_path / "x") == first
+
+
+def test_what_lies_in_the_folder_is_not_made_again(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = mint(run, 20, to=Path("x"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "x").rename("moved")
+    monkeypatch.setattr(minting, "mint_wish", refuse)
+    assert mint(run, 20, to=Path("moved")) == first
+    with pytest.raises(AssertionError, match="again"):
+        mint(run, 20, to=Path("x"))
+
+
+def test_the_pool_is_reduced_once_and_before_the_workers(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, calls, of = copy(run, tmp_path / "other"), [], ReducedPool.of
+    shutil.rmtree(other / "stages" / "thresholds")
+
+    def counted(pool: ImageTable) -> ReducedPool:
+        calls.append(pool)
+        return of(pool)
+
+    monkeypatch.setattr(ReducedPool, "of", counted)
+    stored = api.stored_settings(other)
+    with RunDir.open(other, stored.model_dump(mode="json")) as opened:
+        pipeline = Pipeline(opened, stored)
+        assert pipeline.material.small is pipeline.small  # of what all workers see
+        minted = pipeline.final_situation.minted
+        assert len(minted.table) and len(calls) == 1
+    mint(other, 10)
+    assert len(calls) == 2
+
+
+SWITCHED_OFF = {"generate": {"image": {"enabled": False}}}
+EARLY = [
+    ("mint", SWITCHED_OFF, "image generator"),
+    ("measure", SWITCHED_OFF, "image generator"),
+    ("measure", {"target": "digits"}, "with a target"),
+    ("classify", {"judge": {"arms": ["encoder", "nonsense"]}}, "no arm 'nonsense'"),
+    ("mint", {"mint": {"post": "nonsense"}}, "policy nonsense"),
+    ("mint", {"mint": {"post": "mixup"}}, "mint.post=mixup"),
+    ("generate", {"classify": {"extra_policy": "nonsense"}}, "policy nonsense"),
+    ("run", {"classify": {"finetune": {"policy": "nonsense"}}}, "policy nonsense"),
+    ("run", {"classify": {"network": "nonsense"}}, "backbone nonsense"),
+    ("run", {"measure": {"backbone": "nonsense"}}, "backbone nonsense"),
+    ("run", {"generate": {"image": {"contrast": {"views": "nonsense"}}}}, "policy nonsense"),
+]
+
+
+@pytest.mark.parametrize(("stage", "tree", "message"), EARLY)
+def test_what_cannot_end_well_is_refused_before_anything_is_learnt(
+    stage: str, tree: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InRun, "encoder", refuse)
+    settings = api.settings_for("digits", preset="tiny", overrides={"labels_per_class": 5, **tree})
+    with pytest.raises(UsageError, match=message):
+        api.execute(stage, settings, tmp_path / "r")
+
+
+def test_without_labels_nothing_is_learnt_to_measure(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = user_folder.parent / "bare"
+    for number, file in enumerate(sorted(user_folder.rglob("*.png"))[:30]):
+        bare.mkdir(exist_ok=True)
+        shutil.copy(file, bare / f"{number}.png")
+    monkeypatch.setattr(InRun, "encoder", refuse)
+    for stage in ("measure", "mint"):
+        with pytest.raises(InputError, match="no labelled training image"):
+            api.execute(stage, api.settings_for(bare, preset="tiny"), bare.parent / stage)
+
+
+def test_a_post_processing_that_there_is_not_needs_no_judge(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minting.Ground, "load", refuse)
+    with pytest.raises(UsageError, match="policy nonsense"):
+        api.mint(run, 5, settings={"mint": {"post": "nonsense"}})
 
 
 # --- caps --------------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from augmint import config, mint
+from augmint.augment import policy
 from augmint.classify import Candidates
-from augmint.config import MintSettings, RepresentSettings
+from augmint.config import MintSettings, RepresentSettings, Settings
 from augmint.errors import UsageError
 from augmint.judge import protocol, value
 from augmint.judge.generators import Exam, measure_generator, mint_wish
@@ -27,12 +28,14 @@ from augmint.judge.ground import Ground
 from augmint.judge.protocol import Split
 from augmint.judge.situation import Material, Situation
 from augmint.mint import Wish, Work
+from augmint.mint.draw import finishing
+from augmint.networks import backbones
 from augmint.represent import Encoder, train_encoder
 from augmint.seeding import key
 from augmint.stages import Stages
-from augmint.train import StageDir, checkpoint
+from augmint.train import RunDir, StageDir, checkpoint
 from augmint.train.compute import cores
-from augmint.train.rundir import digest
+from augmint.train.rundir import digest, file_digest
 
 FACTS = ("drawn", "kept", "classes", "rejected", "per_parent", "parents_per_class", "agreement", "limit")
 
@@ -44,8 +47,22 @@ def _folder_name(wish: Wish, settings: MintSettings, named: Collection[str]) -> 
     return f"minted-{wish.count}{each}-seed{wish.seed}" + "".join(f"-{n}={v}" for n, v in values.items())
 
 
+def check_names(settings: Settings) -> None:
+    """UsageError for a name that only a late stage would look up, when all before it is learnt."""
+    c, m = settings.classify, settings.measure
+    for name in (settings.generate.image.contrast.views, c.extra_policy, c.finetune.policy):
+        policy(name)
+    for name in (c.network, m.backbone):
+        backbones.check(name)
+    finishing(settings.mint.post)
+
+
 class Minting(Stages):
     """The labels of the run join what was learnt without any."""
+
+    def __init__(self, run: RunDir, settings: Settings, seed: int | None = None) -> None:
+        super().__init__(run, settings, seed)
+        check_names(settings)
 
     @cached_property
     def _trial_identity(self) -> dict[str, Any]:
@@ -69,6 +86,7 @@ class Minting(Stages):
             self.feature_generator,
             self.feature_thresholds,
             self.encoder,
+            None if self.image_generator is None else self.small,
         )
 
     @cached_property
@@ -102,17 +120,22 @@ class Minting(Stages):
             self.ground.hand(self._situation)
         return self._situation
 
-    def work(self, settings: MintSettings) -> Work:
-        """What minting under these settings needs; nothing of it is learnt twice. UsageError without generator."""
-        if self.image_generator is None:
+    def need_generator(self) -> None:
+        """UsageError if it is switched off, before anything is learnt."""
+        if not self.settings.generate.image.enabled:
             raise UsageError("minted images need the image generator; set generate.image.enabled=true")
+
+    def work(self, settings: MintSettings) -> Work:
+        """What minting under these settings needs; nothing of it is learnt twice."""
+        assert self.image_generator is not None
         ground = self.ground
         parents = ground.parents(settings.parents_per_class)
-        thresholds = self.thresholds_under(settings)
-        return Work(self.image_generator, self.pool_table, *parents, ground.probabilities, settings, thresholds)
+        given = (*parents, ground.probabilities, settings, self.thresholds_under(settings))
+        return Work(self.image_generator, self.pool_table, *given, self.small)
 
     def mint(self) -> dict[str, Any]:
         """Mint from all given labels and unlabelled images that propagation labels; write minted/ and value.json."""
+        self.need_generator()
         stage = self.run_dir.stage("mint", self._judged_identity, self.settings.seed)
         if not stage.done or not (self.run_dir.folder / "minted" / "metadata.parquet").exists():
             start = time.monotonic()
@@ -133,7 +156,10 @@ class Minting(Stages):
     ) -> dict[str, Any]:
         """Mint as many as are wished for into a folder of their own, default RUN/minted-COUNT-seedSEED. `over`: other
         settings of minting than the run's; caps that it does not name give way to the wish."""
-        own, stock, chosen = self.settings.mint, self.ground.stock(), config.mint_more(self.settings, over or {})
+        self.need_generator()
+        chosen = config.mint_more(self.settings, over or {})
+        finishing(chosen.post)
+        own, stock = self.settings.mint, self.ground.stock()
         named = (over or {}).get("mint", {})
         settings = mint.widened(wish, stock, chosen, named)
         stage = self.run_dir.stage(
@@ -141,9 +167,9 @@ class Minting(Stages):
         )
         start = time.monotonic()
         folder = to or self.run_dir.folder / _folder_name(wish, chosen, named)
-        where = {"folder": str(folder / "minted"), "format": form}
-        done = stage.facts() if stage.done else {}
-        if {name: done.get(name) for name in where} != where or not (folder / "minted" / "metadata.parquet").exists():
+        written = folder / "minted" / "metadata.parquet"  # by which another minting to the same folder is told
+        done = stage.facts() if stage.done and written.exists() else {}
+        if done.get("format") != form or done.get("written") != file_digest(written):
             if line := mint.told(wish, stock, own, settings):
                 self.run_dir.say(line)
             workers = cores() if self.compute.device.type == "cpu" else 1
@@ -154,9 +180,11 @@ class Minting(Stages):
             found = {"drawn": len(minted.table), "kept": int(minted.kept.sum()), "classes": counts}
             found["rejected"] = dict(Counter(reason for reason in minted.reason if reason).most_common())
             caps = {name: getattr(settings, name) for name in ("per_parent", "parents_per_class", "agreement")}
-            stage.finish(time.monotonic() - start, **found, **caps, limit=stock.limit(wish, settings), **where)
+            found |= {**caps, "limit": stock.limit(wish, settings), "format": form, "written": file_digest(written)}
+            stage.finish(time.monotonic() - start, **found)
             shutil.rmtree(pieces)
-        return {name: value for name, value in stage.facts().items() if name in (*FACTS, *where)}
+        facts = {name: value for name, value in stage.facts().items() if name in FACTS}
+        return {**facts, "folder": str(written.parent), "format": form}
 
     # --- what the image generator is worth --------------------------------------------------------
 
@@ -190,15 +218,14 @@ class Minting(Stages):
 
     def measure(self) -> dict[str, Any]:
         """Measure the image generator beside real images; write measures/."""
-        if self.image_generator is None:
-            raise UsageError("there is no image generator to measure; set generate.image.enabled=true")
-        if self.across is not None:
+        self.need_generator()
+        if self.settings.target:
             raise UsageError(
                 "`augmint measure` compares children with images like their parents; with a target, whose "
                 "look they take, it cannot"
             )
         identity = {**self._judged_identity, "measure": self.settings.measure.model_dump(mode="json")}
-        identity["judge"] = "independent"
+        identity |= {"judge": "independent", "neighbours": "among all"}
         stage = self.run_dir.stage("measure", identity, self.settings.seed)
         path = self.run_dir.folder / "measures" / "measures.json"
         if not stage.done or not path.exists():

@@ -80,11 +80,11 @@ class Pipeline(Minting):
         """Trials under cross-validation on the labels; they choose the final arm. None with one label a class."""
         if not protocol.cross_validates(self.settings, len(self.parts.test)):
             return []
-        splits = self.select_splits or self.splits
-        self.bench.train(splits, self.arms)
+        splits, names = self.select_splits or self.splits, self.arms  # refused before any training
+        self.bench.train(splits, names)
         if self.across is None or self.image_generator is None:
-            return self.bench.score(splits, self.arms, self.hidden_of)
-        return self.bench.score(splits, self.arms, lambda rows: self.encoder.hidden(self.moved(rows)), self.moved)
+            return self.bench.score(splits, names, self.hidden_of)
+        return self.bench.score(splits, names, lambda rows: self.encoder.hidden(self.moved(rows)), self.moved)
 
     def moved(self, rows: Tensor) -> Tensor:
         """uint8: a child of each of these rows of the source, such as the target would show it. The final arm has to be

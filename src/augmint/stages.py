@@ -29,6 +29,7 @@ from augmint.judge import protocol
 from augmint.judge.protocol import Parts
 from augmint.measure.knn import nearest
 from augmint.mint import FeatureThresholds, Thresholds, feature_thresholds, thresholds_from
+from augmint.mint.distances import ReducedPool
 from augmint.mint.thresholds import chosen_pairs, walked_pairs
 from augmint.report import encoder as drawing
 from augmint.represent import Encoder, InRun, resolve_views, weights
@@ -226,7 +227,12 @@ class Stages:
         assert self.image_generator is not None
         data, seed = (self.pool_table, self.features), self.seed
         pairs = None if self.across is None else chosen_pairs(self.across.sources, self.across.near, seed)
-        return thresholds_from(self.image_generator, *data, settings, seed, pairs)
+        return thresholds_from(self.image_generator, *data, settings, seed, pairs, self.small)
+
+    @cached_property
+    def small(self) -> ReducedPool:
+        """The pool's images reduced, in which all minting looks for copies."""
+        return ReducedPool.of(self.pool_table)
 
     @cached_property
     def feature_thresholds(self) -> FeatureThresholds | None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augmint.config.learning import (
     DataSettings,
@@ -18,6 +18,16 @@ from augmint.config.learning import (
 SCHEMA = 1
 
 
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if not low < high:
+        raise ValueError(f"{low:g} and {high:g} leave nothing between them; give the lower one first")
+    return bounds
+
+
+Range = Annotated[tuple[Fraction, Fraction], AfterValidator(_ascending)]
+
+
 class MintSettings(Strict):
     """Generator → kept samples."""
 
@@ -26,13 +36,13 @@ class MintSettings(Strict):
     children: Positive = 2  # drawn per parent
     per_parent: Positive = 4  # at most this many kept per parent
     per_class: Positive = 1000  # at most this many kept per class
-    realness: tuple[float, float] = (0.05, 0.95)  # quantiles of D on real images between which D must score a child
+    realness: Range = (0.05, 0.95)  # quantiles of D on real images between which D must score a child
     agreement: NonNegative = 0.5  # the independent classifier gives the inherited label at least this probability
     copy_quantile: Fraction = 0.01  # nearer to a real image than this quantile of real nearest distances = a copy
     post: str = "none"  # name of a policy applied to minted images
     features_per_label: Positive = 80  # drawn of each label, so at most kept; fewer where a class has many labels
     features_per_class: Positive = 400  # drawn at most of a class, on average
-    feature_realness: tuple[float, float] = (0.02, 0.98)  # as realness
+    feature_realness: Range = (0.02, 0.98)  # as realness
     feature_agreement: NonNegative = 0.1  # as agreement, of the head that they are to teach: what it doubts is of use
 
 

@@ -74,17 +74,9 @@ def log_score(fake: Tensor) -> Tensor:
     return -softplus(-fake).mean()
 
 
-def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
-    """½ E‖∇ₓ D(x)‖², R1 where `inputs` are real and R2 where they are generated (Mescheder et al., ICML 2018).
-
-    `inputs` [N, …] must require gradients and have led to `logits` [N]. The result is differentiable.
-    """
-    (slope,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
-    return steepness(slope)
-
-
 def steepness(slopes: Tensor) -> Tensor:
-    """½ E‖∇‖² of slopes [N, …]."""
+    """½ E‖∇‖² of slopes [N, …] of D: R1 where they are at real images, R2 at generated ones (Mescheder et al., ICML
+    2018)."""
     return slopes.float().flatten(1).square().sum(1).mean() / 2
 
 

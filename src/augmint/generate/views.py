@@ -1,6 +1,6 @@
-"""What D gets to see of images: the same small change for each image of a row, differentiable.
+"""What D gets to see of images: a small change, the same for all images of a row, differentiable.
 
-    images, parents = together([images, parents], draws)
+    images, near, parents = together([images, near, parents], draws)
     images, = together([images], draws, window=(20, 20))     # of 28 × 28: windows of 20 to 28 pixels, made smaller
 
 D's overfitting is put off without G learning the change (Zhao et al., "Differentiable augmentation for

@@ -33,6 +33,7 @@ from augmint.seeding import key, permutation
 from augmint.train import Compute
 from augmint.train.progress import ProgressOut
 
+MOST_LESSONS = 100_000  # labels that it learns from: their images are held in memory
 LEAST_OF_CLASS = 5  # labels of each class that parents have, from which an independent network can learn
 FILTERING = "the filtering classifier (not independent)"
 
@@ -60,6 +61,8 @@ class Exam:
     def lessons(self) -> Tensor:
         """Rows whose labels the independent network learns from: no parents, never those that are measured."""
         spare = self.spare[~torch.isin(self.spare, self.pool[self.work.parents])]
+        if len(spare) > MOST_LESSONS:
+            spare = spare[permutation(len(spare), self.seed, "measure/lessons")[:MOST_LESSONS]]
         half = self.val[permutation(len(self.val), self.seed, "measure/judge")][: len(self.val) // 2]
         return next((rows for rows in (spare, half) if self._enough(rows)), self.val[:0])
 
@@ -109,7 +112,8 @@ class Exam:
 def measure_generator(exam: Exam) -> Assessment:
     """Samples "drawn" and "kept" of the images that the run mints."""
     w = exam.work
-    minted = mint_images(w.generator, w.pool, w.parents, w.labels, w.classifier, w.settings, exam.seed, w.thresholds)
+    given = (w.pool, w.parents, w.labels, w.classifier, w.settings, exam.seed, w.thresholds)
+    minted = mint_images(w.generator, *given, w.small)
     held_out, labels, train = exam.unseen()
     place = torch.full((len(w.pool),), -1)
     place[train] = torch.arange(len(train))
@@ -119,7 +123,7 @@ def measure_generator(exam: Exam) -> Assessment:
     samples = {"drawn": candidates}
     if int(minted.kept.sum()) >= LEAST:
         samples["kept"] = candidates.take(minted.kept)
-    real = Real(w.pool.gather(train, "cpu"), held_out, labels)
+    real = Real(w.pool if len(train) == len(w.pool) else w.pool.take(train), held_out, labels)
     return assess(samples, real, exam.examiner(), exam.seed)
 
 

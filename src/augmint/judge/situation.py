@@ -38,6 +38,7 @@ from augmint.generate.image import ImageGenerator
 from augmint.judge.ledger import Ledger, shared
 from augmint.judge.protocol import Split, places
 from augmint.mint import FeatureThresholds, Minted, MintedFeatures, Thresholds, mint_features, mint_images
+from augmint.mint.distances import ReducedPool
 from augmint.mint.filters import ranks
 from augmint.represent import Encoder
 from augmint.seeding import permutation
@@ -63,6 +64,7 @@ class Material:
     feature_generator: FeatureGenerator | None = None
     feature_thresholds: FeatureThresholds | None = None
     encoder: Encoder | None = None  # for arms that train it further, each a copy of its own
+    small: ReducedPool | None = None  # of pool_table: made before the workers are forked, so that none reads it anew
 
     @cached_property
     def place(self) -> Tensor:
@@ -250,9 +252,8 @@ class Situation:
         def classifier(images: Tensor) -> Tensor:
             return self.judge.logits(images).softmax(1)
 
-        return mint_images(
-            m.image_generator, m.pool_table, rows, labels, classifier, m.settings.mint, self.split.seed, m.thresholds
-        )
+        given = (m.pool_table, rows, labels, classifier, m.settings.mint, self.split.seed, m.thresholds)
+        return mint_images(m.image_generator, *given, m.small)
 
     @property
     def minted_extra(self) -> Extra:

@@ -17,6 +17,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from augmint.data.sheet import sheet
+from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.measure.distances import frechet_distance, kid, prdc
 from augmint.measure.generators import apart, copying
@@ -61,20 +62,21 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """uint8 images that the generator learnt from, and others it has not seen with their labels (−1 unknown)."""
+    """Images that the generator learnt from, more than fit into memory perhaps, and others it has not seen (uint8
+    [N, C, H, W]) with their labels (−1 unknown)."""
 
-    train: Tensor
+    train: ImageTable
     held_out: Tensor
     labels: Tensor
 
 
 @dataclass(frozen=True)
 class Examiner:
-    """Who measures. `features`: uint8 [N, C, H, W] → float [N, D]; `classify`: the same → int64 [N]; `train`: images
-    and labels → such a classifier, from random weights."""
+    """Who measures. `features`: uint8 [N, C, H, W] (or a table) → float [N, D]; `classify`: the former → int64 [N];
+    `train`: images and labels → such a classifier, from random weights."""
 
     name: str
-    features: Callable[[Tensor], Tensor]
+    features: Callable[[Tensor | ImageTable], Tensor]
     classify: Callable[[Tensor], Tensor]
     train: Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
     judge: str = "an independent classifier"  # what `classify` is, in words
@@ -126,8 +128,10 @@ def _accuracy(classify: Callable[[Tensor], Tensor], images: Tensor, labels: Tens
     return float((classify(images[known]) == labels[known]).double().mean()) if int(known.sum()) >= LEAST else None
 
 
-def _number(value: float) -> float | None:
-    return None if value != value else value
+def _apart(features: Tensor, groups: Tensor, seed: int) -> float | None:
+    """Mean distance of two that share a group; −1 is none."""
+    found = apart(features[groups >= 0], groups[groups >= 0], seed)
+    return None if found != found else found
 
 
 class _Assessor:
@@ -137,7 +141,8 @@ class _Assessor:
         self.real, self.examiner, self.seed = real, examiner, seed
         self.train = examiner.features(real.train)
         self.held_out = examiner.features(real.held_out)
-        self.reference = self.train[permutation(len(self.train), seed, "assess/reference")[:count]]
+        self.some = permutation(len(self.train), seed, "assess/reference")[:count]
+        self.reference = self.train[self.some]
         self.far, self.rows = self._nearest(self.held_out)
         self.count = count
 
@@ -153,8 +158,8 @@ class _Assessor:
             **_distribution(features, self.reference),
             "cas": self._cas(sample.images, sample.labels),
             "agreement": _accuracy(self.examiner.classify, sample.images, sample.labels),
-            "children_apart": _number(apart(features, sample.parents, self.seed)),
-            "class_apart": _number(apart(features, sample.labels, self.seed)),
+            "children_apart": _apart(features, sample.parents, self.seed),
+            "class_apart": _apart(features, sample.labels, self.seed),
             "nearest": float(far.median()),
             **copying(far, self.far),
         }
@@ -167,10 +172,10 @@ class _Assessor:
         parents, labels = _parents(samples)
         found = {
             **_distribution(self.held_out[some[: self.count]], self.reference),
-            "cas": self._cas(self.real.train[parents], labels),
+            "cas": self._cas(self.real.train.gather(parents, "cpu"), labels),
             "agreement": _accuracy(self.examiner.classify, self.real.held_out, self.real.labels),
             "children_apart": self._neighbours_apart(),
-            "class_apart": _number(apart(self.held_out, self.real.labels, self.seed)),
+            "class_apart": _apart(self.held_out, self.real.labels, self.seed),
             "nearest": float(self.far.median()),
             **copying(self.far[first], self.far[second]),
         }
@@ -185,13 +190,14 @@ class _Assessor:
         return _accuracy(self.examiner.train(images[known], labels[known]), self.real.held_out, self.real.labels)
 
     def _neighbours_apart(self) -> float:
-        """Mean distance of a training image and one of its nearest others."""
-        count = min(NEIGHBOURS, len(self.reference) - 1)
-        return float(nearest(self.reference, self.reference, count, exclude_self=True)[0].mean())
+        """Mean distance of a training image and one of its nearest others, of all that there are."""
+        count = min(NEIGHBOURS + 1, len(self.train))
+        distances, rows = nearest(self.reference, self.train, count)
+        return float(distances[rows != self.some[:, None]].mean())
 
     def _pairs(self, images: Tensor, far: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         worst = far.argsort(stable=True)[:WORST]
-        return images[worst], self.real.train[rows[worst]], far[worst]
+        return images[worst], self.real.train.gather(rows[worst], "cpu"), far[worst]
 
 
 def _parents(samples: list[Sample]) -> tuple[Tensor, Tensor]:

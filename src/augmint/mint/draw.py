@@ -47,8 +47,10 @@ def numbered(rows: Tensor, children: int) -> tuple[Tensor, Tensor]:
     return rows.repeat(children), torch.arange(children).repeat_interleave(len(rows))
 
 
-def post_process(name: str) -> Callable[[Tensor, Draws], Tensor]:
-    """The policy `name` on uint8 images, uint8 again. UsageError for one that mixes images."""
+def finishing(name: str) -> Callable[[Tensor, Draws], Tensor]:
+    """The policy `name` on uint8 images, uint8 again; "none" leaves them. UsageError for one that mixes images."""
+    if name == "none":
+        return lambda images, _: images
     if name in MIXING:
         raise UsageError(f"mint.post={name} mixes images of several classes; choose a policy that does not")
     augment = policy(name)
@@ -70,14 +72,25 @@ def children_of(generator: Generator, pool: ImageTable, rows: Tensor, draws: Dra
 
 def draw(generator: Generator, pool: ImageTable, rows: Tensor, children: int, seed: int, post: str = "none") -> Tensor:
     """uint8 [children * len(rows), C, H, W], in the order of `numbered`; `rows` int64 of `pool`."""
-    finish = None if post == "none" else post_process(post)
-    made = torch.empty((children * len(rows), *pool.shape), dtype=torch.uint8)
-    done = 0
-    for child in range(children):
-        for part, count in full_batches(rows):
+    return draw_each(generator, pool, *numbered(rows, children), seed, post)
+
+
+def draw_each(
+    generator: Generator,
+    pool: ImageTable,
+    rows: Tensor,
+    steps: Tensor,
+    seed: int,
+    post: str = "none",
+    batch: int = BATCH,
+) -> Tensor:
+    """uint8 [N, C, H, W]: of each of `rows` int64 [N] the child of that number; `steps` int64 [N] ascend."""
+    finish = finishing(post)
+    made, done = torch.empty((len(rows), *pool.shape), dtype=torch.uint8), 0
+    for child in torch.unique(steps).tolist():
+        for part, count in full_batches(rows[steps == child], batch):
             draws = Draws(seed, STREAM, child, part)
-            images = children_of(generator, pool, part, draws)
-            made[done : done + count] = (finish(images, draws) if finish else images)[:count]
+            made[done : done + count] = finish(children_of(generator, pool, part, draws), draws)[:count]
             done += count
     return made
 

@@ -158,19 +158,20 @@ def mint_images(
     settings: MintSettings,
     seed: int,
     thresholds: Thresholds,
+    small: ReducedPool | None = None,
 ) -> Minted:
     """`settings.children` children of each of `parents` (int64 [P], rows of `pool`), judged.
 
     `labels` int64 [P] are inherited; `classifier` (uint8 images → probabilities [N, classes]) must share
-    nothing with the generator. Where no candidate passes, `accepted()` is empty. InputError if parents and
-    labels do not fit the pool.
+    nothing with the generator; `small` as of `score`. Where no candidate passes, `accepted()` is empty. InputError if
+    parents and labels do not fit the pool.
     """
     parents, labels = parents.cpu(), labels.cpu()
     check_parents(pool, parents, labels)
     images = draw(generator, pool, parents, settings.children, seed, settings.post)
     rows, steps = numbered(parents, settings.children)
     labels = labels.repeat(settings.children)
-    scores, nearest_rows = score(generator, pool, images, rows, labels, classifier)
+    scores, nearest_rows = score(generator, pool, images, rows, labels, classifier, small)
     reason = reasons(images, labels, rows, scores, settings, thresholds)
     kept = torch.tensor([not r for r in reason], dtype=torch.bool)
     table = table_of(images, pool, rows, labels)

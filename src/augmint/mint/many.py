@@ -22,15 +22,15 @@ from augmint.data.table import ImageTable
 from augmint.errors import UsageError
 from augmint.mint.caps import Wish
 from augmint.mint.distances import ReducedPool
-from augmint.mint.draw import BATCH, STREAM, Generator, children_of, full_batches, post_process
+from augmint.mint.draw import BATCH, Generator, draw_each
 from augmint.mint.images import Classifier, Minted, check_parents, reasons, score, table_of
 from augmint.mint.thresholds import Thresholds
-from augmint.seeding import Draws
 from augmint.train import checkpoint
 
 PIECE = 2048  # candidates
 MOST_DRAWN = 30  # candidates for each image asked for, then it is given up
 IN_VAIN = 4  # pieces without one image to keep, then too
+VAIN_OF_CLASS = 2048  # candidates of a class since the last that was kept, of parents with room: then it is given up
 
 Over = Callable[[Callable[[int], None], Sequence[int]], None]  # calls work on every item, in this process or in others
 
@@ -46,6 +46,7 @@ class Work:
     classifier: Classifier
     settings: MintSettings
     thresholds: Thresholds
+    small: ReducedPool | None = None  # of the pool, where it is at hand
 
 
 class _Mint:
@@ -56,8 +57,9 @@ class _Mint:
         if len(work.parents) == 0:
             raise UsageError("there is no parent to mint from; give labels, or raise mint.parents_per_class")
         self.work, self.wish, self.folder = work, wish, folder
-        self.small = ReducedPool.of(work.pool)
-        self.finish = None if work.settings.post == "none" else post_process(work.settings.post)
+        self.small = work.small or ReducedPool.of(work.pool)
+        self.images, self.scores = torch.empty((0, *work.pool.shape), dtype=torch.uint8), dict[str, Tensor]()
+        self.nearest = self.steps = self.places = torch.empty(0, dtype=torch.int64)
         classes = len(set(work.labels.tolist()))
         self.of_each, self.target = wish.of_each(classes), wish.target(classes)
         self.settings = work.settings.model_copy(update={"per_class": self.of_each})
@@ -65,67 +67,75 @@ class _Mint:
     def path(self, piece: int) -> Path:
         return self.folder / f"{piece:06d}.safetensors"
 
-    def place(self, piece: int) -> tuple[Tensor, Tensor]:
-        """Number of the child and place of the parent of every candidate of a piece, int64 [2048] each."""
-        candidates = torch.arange(piece * PIECE, (piece + 1) * PIECE)
+    def place(self, pieces: range) -> tuple[Tensor, Tensor]:
+        """Number of the child and place of the parent of every candidate of these pieces, int64 [N] each."""
+        candidates = torch.arange(pieces.start * PIECE, pieces.stop * PIECE)
         return candidates // len(self.work.parents), candidates % len(self.work.parents)
-
-    def draw(self, steps: Tensor, rows: Tensor) -> Tensor:
-        """The children uint8 [N, C, H, W] with these numbers of these rows, as `draw` makes them."""
-        pool, images = self.work.pool, []
-        batch = min(BATCH, 64 * math.ceil(len(self.work.parents) / 64))
-        for child in range(int(steps[0]), int(steps[-1]) + 1):
-            for part, count in full_batches(rows[steps == child], batch):
-                draws = Draws(self.wish.seed, STREAM, child, part)
-                made = children_of(self.work.generator, pool, part, draws)
-                images.append((self.finish(made, draws) if self.finish else made)[:count])
-        return torch.cat(images)
 
     def make(self, piece: int) -> None:
         """Draw and score a piece; whole on the disk or not there."""
         if self.path(piece).exists():
             return
-        work, (steps, places) = self.work, self.place(piece)
+        work, (steps, places) = self.work, self.place(range(piece, piece + 1))
         rows, labels = work.parents[places], work.labels[places]
-        images = self.draw(steps, rows)
+        images = self.draw(rows, steps)
         scores, nearest = score(work.generator, work.pool, images, rows, labels, work.classifier, self.small)
         checkpoint.save(self.path(piece), {"images": images, "nearest": nearest, "scores": scores})
 
-    def gather(self, pieces: int, known: Tensor | None) -> Minted:
-        """The first pieces, judged together."""
-        work = self.work
-        parts = [checkpoint.load(self.path(piece)) for piece in range(pieces)]
-        steps, places = (torch.cat(column) for column in zip(*map(self.place, range(pieces)), strict=True))
-        rows, labels = work.parents[places], work.labels[places]
-        images = torch.cat([part["images"] for part in parts])
-        scores = {name: torch.cat([part["scores"][name] for part in parts]) for name in parts[0]["scores"]}
-        if known is not None:
-            scores["minted_distance"] = known
-        reason = self.trimmed(reasons(images, labels, rows, scores, self.settings, work.thresholds))
-        kept = torch.tensor([not r for r in reason], dtype=torch.bool)
-        nearest = torch.cat([part["nearest"] for part in parts])
-        table = table_of(images, work.pool, rows, labels)
-        return Minted(table, kept, reason, scores, rows, nearest, steps, self.wish.seed, work.thresholds, self.settings)
+    def draw(self, rows: Tensor, steps: Tensor) -> Tensor:
+        """The children uint8 [N, C, H, W] of these rows with these numbers."""
+        batch = min(BATCH, 64 * math.ceil(len(self.work.parents) / 64))
+        return draw_each(self.work.generator, self.work.pool, rows, steps, self.wish.seed, self.settings.post, batch)
 
-    def trimmed(self, reason: list[str]) -> list[str]:
-        """No more than were asked for: the last of the kept are one too many."""
-        left = self.target
-        for i, why in enumerate(reason):
-            if not why:
-                reason[i] = "" if left > 0 else "more than asked for"
-                left -= 1
+    def read(self, pieces: range) -> None:
+        """Take in the next pieces."""
+        parts = [checkpoint.load(self.path(piece)) for piece in pieces]
+        steps, places = self.place(pieces)
+        self.steps, self.places = torch.cat([self.steps, steps]), torch.cat([self.places, places])
+        self.images = torch.cat([self.images, *(part["images"] for part in parts)])
+        self.nearest = torch.cat([self.nearest, *(part["nearest"] for part in parts)])
+        for name in parts[0]["scores"]:
+            self.scores[name] = torch.cat([self.scores.get(name, torch.zeros(0)), *(p["scores"][name] for p in parts)])
+
+    @property
+    def rows(self) -> Tensor:
+        """Row of the pool of every candidate's parent."""
+        return self.work.parents[self.places]
+
+    @property
+    def labels(self) -> Tensor:
+        """Class of every candidate."""
+        return self.work.labels[self.places]
+
+    def reasons(self) -> list[str]:
+        """Against each of the candidates so far, "" for none. No more are kept than were asked for: the last of them
+        are too many."""
+        reason = reasons(self.images, self.labels, self.rows, self.scores, self.settings, self.work.thresholds)
+        kept = [i for i, why in enumerate(reason) if not why]
+        for i in kept[self.target :]:
+            reason[i] = "more than asked for"
         return reason
 
-    def hopeless(self, minted: Minted) -> bool:
-        """No further child can fill what is missing: enough were drawn, or the parents' caps are reached."""
-        if len(minted.reason) >= (MOST_DRAWN * self.target + PIECE if bool(minted.kept.any()) else IN_VAIN * PIECE):
+    def hopeless(self, kept: Tensor) -> bool:
+        """No further child can fill what is missing (`kept` bool [N], of the candidates so far): enough were drawn, or
+        in every class that misses some the parents' caps are reached or the judges have long let none pass."""
+        if len(kept) >= (MOST_DRAWN * self.target + PIECE if bool(kept.any()) else IN_VAIN * PIECE):
             return True
-        work, kept = self.work, minted.parent_rows[minted.kept]
-        used = torch.zeros(len(work.pool), dtype=torch.int64).index_add_(0, kept, torch.ones_like(kept))[work.parents]
-        room = (self.settings.per_parent - used).clamp(min=0)
-        per_class = torch.zeros(len(work.pool.classes), dtype=torch.int64).index_add_(0, work.labels, room)
-        have = torch.bincount(minted.table.labels[minted.kept], minlength=len(per_class))
-        return not bool(((have < self.of_each) & (per_class > 0)).any())
+        work, rows, labels, classes = self.work, self.rows, self.labels, len(self.work.pool.classes)
+        room = (self.settings.per_parent - torch.bincount(rows[kept], minlength=len(work.pool))).clamp(min=0)
+        of_class = torch.zeros(classes, dtype=torch.int64)
+        parents_left = of_class.index_add(0, work.labels, room[work.parents]) > 0
+        missing = of_class.index_add(0, labels, kept.long()) < self.of_each
+        last = (of_class - 1).scatter_reduce(0, labels[kept], torch.nonzero(kept)[:, 0], "amax")
+        tried = (torch.arange(len(kept)) > last[labels]) & (room[rows] > 0)
+        vain = of_class.index_add(0, labels, tried.long())
+        return not bool((missing & parents_left & (vain < VAIN_OF_CLASS)).any())
+
+    def minted(self, reason: list[str], kept: Tensor) -> Minted:
+        """All candidates, judged."""
+        w, labels, rows = self.work, self.labels, self.rows
+        told = (table_of(self.images, w.pool, rows, labels), kept, reason, self.scores, rows, self.nearest, self.steps)
+        return Minted(*told, self.wish.seed, w.thresholds, self.settings)
 
 
 def mint_many(work: Work, wish: Wish, folder: Path, over: Over) -> Minted:
@@ -134,15 +144,15 @@ def mint_many(work: Work, wish: Wish, folder: Path, over: Over) -> Minted:
     At most `settings.per_parent` of a parent are kept, `settings.per_class` gives way to the wish. `over` spreads the
     pieces of a round over processes. UsageError if there is no parent.
     """
-    mint, pieces, known = _Mint(work, wish, folder), 0, None
+    mint, pieces = _Mint(work, wish, folder), 0
     wanted = min(math.ceil(2 * mint.target / PIECE), IN_VAIN)
     while True:
         over(mint.make, range(pieces, wanted))
-        pieces = wanted
-        minted = mint.gather(pieces, known)
-        kept = int(minted.kept.sum())
-        if kept >= mint.target or mint.hopeless(minted):
-            return minted
-        known = minted.scores["minted_distance"]
-        share = max(kept, 1) / len(minted.reason)
-        wanted = pieces + min(pieces, math.ceil(1.2 * (mint.target - kept) / share / PIECE))
+        mint.read(range(pieces, wanted))
+        pieces, reason = wanted, mint.reasons()
+        kept = torch.tensor([not why for why in reason])
+        count = int(kept.sum())
+        if count >= mint.target or mint.hopeless(kept):
+            return mint.minted(reason, kept)
+        share = max(count, 1) / len(reason)
+        wanted = pieces + min(pieces, math.ceil(1.2 * (mint.target - count) / share / PIECE))

@@ -17,7 +17,7 @@ from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.generate.pairs import wander
 from augmint.measure.knn import nearest
-from augmint.mint.distances import nearest_images
+from augmint.mint.distances import ReducedPool, nearest_images
 from augmint.mint.draw import Generator, judge
 from augmint.mint.filters import contrast
 from augmint.seeding import Draws, permutation
@@ -98,9 +98,10 @@ def thresholds_from(
     settings: MintSettings,
     seed: int,
     pairs: tuple[Tensor, Tensor] | None = None,
+    small: ReducedPool | None = None,
 ) -> Thresholds:
     """Measure up to 4,096 real images of `pool` ([N]); `features` float [N, D] say which are neighbours, unless `pairs`
-    do: rows of the anchors, and of the images that are measured.
+    do: rows of the anchors, and of the images that are measured. `small`: `ReducedPool.of(pool)`, if it is at hand.
 
     Exact duplicates among the real images are left out of the distances: they would make every copy pass.
     """
@@ -109,7 +110,7 @@ def thresholds_from(
     rows, others = pairs or real_pairs(features, seed)
     images = pool.gather(others, "cpu")
     low, high = bounds(judge(generator.realness, images, pool, rows), settings.realness)
-    distances, _ = nearest_images(images, pool, own=others)
+    distances, _ = nearest_images(images, pool, own=others, small=small)
     finite = distances[distances.isfinite()].double()
     flattest = float(contrast(images).double().quantile(0.01))
     return Thresholds(

@@ -283,11 +283,16 @@ def backbone(name: str, shape: Shape, width: int, stem: str = "auto", grid: int 
     return network
 
 
+def check(name: str) -> None:
+    """UsageError lists the names if this is none; whether timm has what it says shows when it is built."""
+    if not name.startswith("timm:") and name not in BACKBONES:
+        raise UsageError(f"backbone {name}: there is no such backbone; choose one of {', '.join(BACKBONES)}, timm:NAME")
+
+
 def _named(name: str, shape: Shape, width: int, stem: str) -> Backbone:
+    check(name)
     if name.startswith("timm:"):
         return Timm(name.removeprefix("timm:"), shape)
-    if name not in BACKBONES:
-        raise UsageError(f"backbone {name}: there is no such backbone; choose one of {', '.join(BACKBONES)}, timm:NAME")
     if stem == "auto":
         stem = "small" if min(shape[1:]) <= SMALL else "imagenet"
     return BACKBONES[name](shape, width, stem)
