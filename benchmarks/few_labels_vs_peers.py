@@ -41,8 +41,9 @@ from torch import Tensor
 from augmint.api import stored_settings
 from augmint.classify import Candidates, fit_logistic
 from augmint.judge import arms
+from augmint.judge.material import Material
 from augmint.judge.protocol import Split, labelled_rows
-from augmint.judge.situation import Material, Situation
+from augmint.judge.situation import Situation
 from augmint.measure.intervals import t_interval
 from augmint.measure.knn import nearest
 from augmint.pipeline import Pipeline

@@ -16,7 +16,8 @@ from augmint.data.siblings import siblings
 from augmint.data.table import Batch, ImageTable
 from augmint.errors import InputError, UsageError
 from augmint.judge import arms, protocol, trials
-from augmint.judge.situation import Material, Situation
+from augmint.judge.material import Material
+from augmint.judge.situation import Situation
 from augmint.judge.trials import Bench
 from augmint.output import _sentence
 from augmint.pipeline import Pipeline

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from augmint.config import resolve
-from augmint.judge.situation import Material, Situation
+from augmint.judge.material import Material
+from augmint.judge.situation import Situation
 from augmint.judge.value import value
 from test_represent_train import table_of
 

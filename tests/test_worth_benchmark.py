@@ -12,8 +12,9 @@ import torch
 from augmint.classify import candidates
 from augmint.config import resolve
 from augmint.judge import arms
+from augmint.judge.material import Material
 from augmint.judge.protocol import Split
-from augmint.judge.situation import Material, Situation
+from augmint.judge.situation import Situation
 from augmint.train import Compute
 from test_judge_protocol import sides
 

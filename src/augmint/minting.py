@@ -25,8 +25,9 @@ from augmint.errors import UsageError
 from augmint.judge import protocol, value
 from augmint.judge.generators import Exam, measure_generator, mint_wish
 from augmint.judge.ground import Ground
+from augmint.judge.material import Material
 from augmint.judge.protocol import Split
-from augmint.judge.situation import Material, Situation
+from augmint.judge.situation import Situation
 from augmint.mint import Wish, Work
 from augmint.mint.draw import finishing
 from augmint.networks import backbones

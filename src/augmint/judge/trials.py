@@ -22,8 +22,9 @@ from torch import Tensor
 
 from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, Student
 from augmint.judge import arms
+from augmint.judge.material import Material
 from augmint.judge.protocol import Split
-from augmint.judge.situation import Material, Situation
+from augmint.judge.situation import Situation
 from augmint.judge.stored import keep, kept
 from augmint.judge.workers import over_cores
 from augmint.measure.calibration import best_temperature

@@ -18,7 +18,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from augmint.judge.situation import Material, Situation
+from augmint.judge.material import Material
+from augmint.judge.situation import Situation
 from augmint.measure.value import by_group
 from augmint.train import checkpoint
 
