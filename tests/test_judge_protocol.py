@@ -186,6 +186,19 @@ def test_with_one_label_per_class_the_final_arm_is_fixed_and_that_is_said(tmp_pa
     assert "encoder-propagate, not chosen by cross-validation on 3 labels" in _sentence("classify", tmp_path, final)
 
 
+def test_where_a_class_is_drawn_from_one_group_a_test_split_judges_all_the_same(tmp_path: Path) -> None:
+    """Nothing of it can be held out to choose the final arm; under folds, which compare the arms, it is an error."""
+    t, s = table(), settings(2)
+    t = replace(t, group=torch.where(t.labels == 1, 7, torch.full((len(t),), -1)))
+    pipeline = Pipeline(RunDir(tmp_path), s)
+    vars(pipeline)["table"] = t
+    assert len(pipeline.splits) == 10 and pipeline.select_splits == [] == pipeline.selected
+    assert pipeline.final_arm == "encoder-propagate"
+    alone = replace(t, split=torch.zeros_like(t.split))
+    with pytest.raises(InputError, match="class b has only one labelled image"):
+        protocol.comparison(alone, protocol.parts(alone, s), s)
+
+
 def test_one_label_per_class_without_a_test_split_is_refused_in_plain_words() -> None:
     t, s = table(test=0), settings(1)
     with pytest.raises(UsageError, match=r"without a test split .* ask for 2 or more"):

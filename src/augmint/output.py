@@ -87,7 +87,7 @@ def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
     if name == "classify":
         held_out = facts["cross_validated_accuracy"]
         found = "not chosen by" if held_out is None else f"{held_out:.1%} in"
-        single = " (one label of each class: none can be held out)" if held_out is None else ""
+        single = " (one label of a class, or all in one group: none can be held out)" if held_out is None else ""
         return (
             f"final classifier: {facts['arm']}, {found} cross-validation on {facts['labels']:,} labels{single}: "
             f"{folder / 'final'}"

@@ -77,10 +77,11 @@ class Pipeline(Minting):
 
     @cached_property
     def selected(self) -> list[dict[str, Any]]:
-        """Trials under cross-validation on the labels; they choose the final arm. None with one label a class."""
-        if not protocol.cross_validates(self.settings, len(self.parts.test)):
+        """Trials under cross-validation on the labels; they choose the final arm. None where no label can be held
+        out."""
+        splits = self.select_splits or [split for split in self.splits if split.role == "fold"]
+        if not splits:
             return []
-        splits = self.select_splits or self.splits
         self.bench.train(splits, self.arms)
         if self.across is None or self.image_generator is None:
             return self.bench.score(splits, self.arms, self.hidden_of)

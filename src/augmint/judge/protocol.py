@@ -5,7 +5,7 @@
 *Draws* (the data has a test split and `labels_per_class` is given): nested stratified draws of labels
 from the training images, all tested on the test split. *Folds* (the user's own few labels): repeated
 stratified cross-validation over the labelled images. *Select* folds cross-validate on the labels of
-draw 0 alone and choose the arm of the final classifier; with one label of each class there are none.
+draw 0 alone and choose the arm of the final classifier; there are none where no label of some class can be held out.
 """
 
 from dataclasses import dataclass
@@ -197,11 +197,19 @@ def curve(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
 
 def selection(table: ImageTable, where: Parts, settings: Settings, found: Siblings | None = None) -> list[Split]:
     """Cross-validation on the labels of draw 0, to choose the final arm; none where folds did it already. With a target
-    it is there, too: its held-out images are shown as the target would (pipeline.py). None with one label a class."""
-    needless = not uses_draws(settings, len(where.test)) and table.domain is None
-    if needless or not cross_validates(settings, len(where.test)):
+    it is there, too: its held-out images are shown as the target would (pipeline.py). None with one label a class, and
+    none where a test split judges and all drawn labels of a class are of one group (or copies)."""
+    draws = uses_draws(settings, len(where.test))
+    if not (draws or table.domain is not None) or not cross_validates(settings, len(where.test)):
         return []
-    return _folds(table, labelled_rows(table, where, settings), settings, "select", settings.judge.select_folds, found)
+    rows = labelled_rows(table, where, settings)
+    found = siblings(table, rows) if found is None else found
+    try:
+        return _folds(table, rows, settings, "select", settings.judge.select_folds, found)
+    except InputError:
+        if draws:  # the comparison needs no folds
+            return []
+        raise
 
 
 def _folds(
@@ -214,7 +222,7 @@ def _folds(
         )
     repeats = settings.judge.repeats if role == "fold" else 1
     found = siblings(table, rows) if found is None else found
-    pairs = folds(table.labels[rows], found.units, count, repeats, settings.seed)
+    pairs = folds(table.labels[rows], found.units, count, repeats, settings.seed, table.classes)
     return [
         Split(role, i, rows[torch.as_tensor(train)], rows[torch.as_tensor(test)], key(settings.seed, role, i))
         for i, (train, test) in enumerate(pairs)
