@@ -223,6 +223,11 @@ def test_arms_are_found_by_name() -> None:
         arms.find("scratch-magic")
 
 
+def test_an_arm_that_is_named_twice_is_trained_once(tmp_path: Path) -> None:
+    pipeline = Pipeline(RunDir(tmp_path), settings(4, arms=("scratch-weak", "encoder", "scratch-weak")))
+    assert pipeline.arms == ("scratch-weak", "encoder")
+
+
 class _Fits:
     """In place of a situation: what an arm asks for."""
 

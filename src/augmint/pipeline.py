@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from augmint.data import leaks
+from augmint.errors import UsageError
 from augmint.judge import arms, protocol, robust, trials
 from augmint.judge.protocol import Split
 from augmint.minting import Minting
@@ -31,13 +32,19 @@ class Pipeline(Minting):
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
-        """The arms that the settings allow: without a generator its arms are left out."""
+        """The arms that the settings allow, each once: without a generator its arms are left out. UsageError for a name
+        that does not exist, or if none is left."""
         image, feature = self.settings.generate.image.enabled, self.settings.generate.feature.enabled
         there = dict.fromkeys(("scratch-minted", "scratch-both", "encoder-finetune-minted"), image)
         there["encoder-minted"] = feature
-        for name in self.settings.judge.arms:
+        named = list(dict.fromkeys(self.settings.judge.arms))
+        for name in named:
             arms.find(name)
-        return tuple(name for name in self.settings.judge.arms if there.get(name.partition("@")[0], True))
+        found = tuple(name for name in named if there.get(name.partition("@")[0], True))
+        if not found:
+            without = f": {', '.join(named)} need a generator that is switched off" if named else ""
+            raise UsageError(f"judge.arms names no arm to train{without}; add one of {', '.join(arms.arms())}")
+        return found
 
     @cached_property
     def bench(self) -> trials.Bench:
@@ -82,10 +89,11 @@ class Pipeline(Minting):
         splits = self.select_splits or [split for split in self.splits if split.role == "fold"]
         if not splits:
             return []
-        self.bench.train(splits, self.arms)
+        names = self.arms  # refused before any training
+        self.bench.train(splits, names)
         if self.across is None or self.image_generator is None:
-            return self.bench.score(splits, self.arms, self.hidden_of)
-        return self.bench.score(splits, self.arms, lambda rows: self.encoder.hidden(self.moved(rows)), self.moved)
+            return self.bench.score(splits, names, self.hidden_of)
+        return self.bench.score(splits, names, lambda rows: self.encoder.hidden(self.moved(rows)), self.moved)
 
     def moved(self, rows: Tensor) -> Tensor:
         """uint8: a child of each of these rows of the source, such as the target would show it. The final arm has to be
