@@ -204,6 +204,14 @@ def test_predict_gives_classes_and_probabilities(run: am.Run, tmp_path: Path) ->
     assert [r["label"] for r in rows] == [p.label for p in found]
 
 
+def test_all_files_are_predicted_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Classifier and encoder are loaded once, not for every file."""
+    asked: list[list[Path]] = []
+    monkeypatch.setattr(am.Run, "predict", lambda run, files, device: asked.append(files) or [])
+    augmint("predict", tmp_path, "1.png", tmp_path, "2.png")
+    assert asked == [[Path("1.png"), tmp_path, Path("2.png")]]
+
+
 def test_a_finetuned_encoder_is_scored_chosen_and_predicts(tmp_path: Path) -> None:
     """The only arm, so it is the final one: `predict` needs no encoder file, and says what the trial's network says.
     (Without an image generator there are no minted images to fine-tune with.)"""
@@ -260,6 +268,12 @@ def test_killed_and_started_again_ends_with_the_same_result(run: am.Run, tmp_pat
         (["run", "digits", "--preset", "quick"], 2, "choose one of"),
         (["run", "digits", "--set", "represent.widht=3"], 2, "represent.widht"),
         (["run", "digits", "--set", "judge.arms=[scratch-magic]"], 2, "scratch-magic"),
+        (["run", "digits", "--set", "judge.arms=[]"], 2, "names no arm to train; add one of "),
+        (
+            ["run", "digits", "--set", "judge.arms=[encoder-minted]", "--set", "generate.feature.enabled=false"],
+            2,
+            "no arm to train: encoder-minted need a generator that is switched off",
+        ),
         (["run", "digits", "--set", "classify.prior=[1, 2]"], 2, "2 numbers for 10 classes"),
         (["run", "digits", "--set", "mint.drop=['3', ten]"], 2, "mint.drop: there is no class 'ten'"),
         (["mint", "digits", "--set", "mint.drop=['0','1','2','3','4','5','6','7','8','9']"], 2, "of all classes none"),
