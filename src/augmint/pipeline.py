@@ -59,9 +59,12 @@ class Pipeline(Minting):
             vars(other).update(table=self.table, parts=self.parts, pool_table=self.pool_table)
         return found
 
-    def encoders(self) -> list[Encoder]:
-        """Those of all seeds. A run learns them before all else: with these the processes of a `torchrun` help."""
-        return [one.encoder for one in (self, *self.others)]
+    def encoders(self, stage: str = "run") -> list[Encoder]:
+        """Those that the stage needs: a run those of all seeds, `measure` also the one that measures. They are learnt
+        before all else: with these the processes of a `torchrun` help."""
+        if stage == "run":
+            return [one.encoder for one in (self, *self.others)]
+        return [self.encoder, *([self.measuring_encoder] if stage == "measure" else [])]
 
     @property
     def learnt_arms(self) -> tuple[str, ...]:
