@@ -5,8 +5,9 @@
 
 Forms by name (SYSTEM 4): "residual", h̃ = normalise(A h + S z + MLP([h, z])), keeps of its parent what real neighbours
 share (A; without `components` A is 1 and S is 0); "noise" is the article's, z → 512 → BatchNorm → LeakyReLU(0.2) →
-feature size, tanh, and takes no parent. The first works on the leading principal components of the training features. What its children are to be like is a real feature several neighbours away from
-the parent: so children of a few labels reach as far as walks over the graph of the real ones.
+feature size, tanh, and takes no parent. The first works on the leading principal components of the training features.
+What its children are to be like is a real feature several neighbours away from the parent: so children of a few labels
+reach as far as walks over the graph of the real ones.
 """
 
 from dataclasses import dataclass, field
@@ -93,7 +94,8 @@ class FeatureGenerator:
 
     def groups_of(self, features: Tensor) -> Tensor:
         """int64 [N]: the group, of those that G is told, whose mean is nearest to each of `features` [N, D]."""
-        return torch.cdist(features.float().cpu(), self.centres).argmin(1)
+        far = torch.cdist(features.float().cpu(), self.centres)
+        return far.nan_to_num(nan=torch.inf).argmin(1)  # many rows at once are nan from the mean of an empty group
 
     def _check(self, features: Tensor) -> Tensor:
         size = len(self.scale.mean)
