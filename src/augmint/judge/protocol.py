@@ -126,17 +126,20 @@ def _carve(table: ImageTable, given: Tensor, unit: Tensor, settings: Settings) -
     assert settings.labels_per_class is not None
     most = max(settings.labels_per_class, *settings.judge.curve, 0)
     wanted = min(settings.data.val_images, len(given) // 10)
-    labels, (_, place) = table.labels[given], torch.unique(unit, return_inverse=True)
-    holds = torch.zeros(int(place.max()) + 1, len(table.classes), dtype=torch.int64)
-    holds.index_put_((place, labels), torch.ones_like(labels), accumulate=True)
-    have = holds.sum(0)
-    room = torch.minimum((wanted * have / len(given)).round().long(), have - most).clamp(min=0)
-    taken = torch.zeros(len(holds), dtype=torch.bool)
+    kinds, labels, (numbers, place) = len(table.classes), table.labels[given], torch.unique(unit, return_inverse=True)
+    have = torch.bincount(labels, minlength=kinds)
+    room = torch.minimum((wanted * have / len(given)).round().long(), have - most).clamp(min=0).tolist()
+    holds: list[list[tuple[int, int]]] = [[] for _ in numbers]  # classes of each unit, and how many of each
+    for cell, count in zip(*map(Tensor.tolist, torch.unique(place * kinds + labels, return_counts=True)), strict=True):
+        holds[cell // kinds].append((cell % kinds, count))
+    taken, left = torch.zeros(len(holds), dtype=torch.bool), sum(room)
     for one in permutation(len(holds), settings.seed, "val").tolist():
-        if not room.any():
+        if not left:
             break
-        if bool((holds[one] <= room).all()):
-            taken[one], room = True, room - holds[one]
+        if all(count <= room[kind] for kind, count in holds[one]):
+            taken[one] = True
+            for kind, count in holds[one]:
+                room[kind], left = room[kind] - count, left - count
     return given[taken[place]]
 
 
