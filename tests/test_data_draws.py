@@ -72,6 +72,8 @@ def test_a_class_in_one_group_cannot_be_divided() -> None:
     labels, groups = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([5, 5, 5, 1, 2, 3])
     with pytest.raises(InputError, match="class number 0 has only one"):
         folds(labels, groups, 3, 1, 0)
+    with pytest.raises(InputError, match="class cat has only one"):
+        folds(labels, groups, 3, 1, 0, ("cat", "dog"))
 
 
 def test_repeats_differ_and_are_fixed() -> None:

@@ -23,6 +23,7 @@ from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.represent import train_encoder
 from augmint.train import Compute, memory
+from augmint.train.compute import fits
 from augmint.train.progress import ProgressOut
 from conftest import picture
 from test_data_pixels import encoded
@@ -143,6 +144,17 @@ def test_small_tables_are_resident_and_large_ones_are_not(tmp_path: Path, monkey
     for share, free, expected in ((0.25, 4 * size, torch.Tensor), (0.25, 4 * size - 4, Mapped), (0.0, 10**12, Mapped)):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
         assert isinstance(load(source, DataSettings(resident=share)).images, expected)
+
+
+def test_a_table_goes_to_a_device_that_has_room_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    table = ImageTable.of(torch.zeros(10, 3, 8, 8, dtype=torch.uint8), torch.zeros(10, dtype=torch.int64), ("a",))
+    cuda, size = torch.device("cuda"), 10 * 3 * 8 * 8
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (2 * size - 1, 10 * size))
+    assert table.on(cuda) is table and fits(size - 1, cuda)
+    assert table.on(torch.device("cpu")) is table
+    assert table.on(torch.device("meta")).images.device.type == "meta"
+    large = load(write_parquet(tmp_path / "l", 40), ON_DISK)
+    assert large.on(torch.device("meta")) is large
 
 
 def test_without_a_cache_a_large_table_lies_in_a_file_without_a_name(

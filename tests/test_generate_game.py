@@ -2,6 +2,8 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -500,6 +502,15 @@ def test_groups_are_clusters_or_classes() -> None:
     centres = groups.centres_of(labels * 2, features)
     torch.testing.assert_close(centres[4], features[100:].mean(0))
     assert torch.isinf(centres[1]).all()
+    found = FeatureGenerator.groups_of(cast(FeatureGenerator, SimpleNamespace(centres=centres)), features)
+    assert torch.equal(found, labels * 2)  # an empty group is nearest to none
+
+
+def test_batches_of_one_image_train() -> None:
+    pool = digits(20)
+    settings = SMALL.model_copy(update={"batch": 1, "images": 4, "warm_up": 0.0})
+    found = train_image_generator(pool, pool.images.flatten(1).float(), settings, CPU, seed=0)
+    assert all(bool(torch.isfinite(weight).all()) for weight in found.network.parameters())
 
 
 def two_kinds() -> tuple[ImageTable, torch.Tensor]:

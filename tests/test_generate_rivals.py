@@ -5,10 +5,33 @@ import pytest
 import torch
 
 from augmint.errors import InputError
-from augmint.generate.rivals import mixup_features, real_neighbours, smote_features
+from augmint.generate import rivals
+from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, smote_features
 
 FEATURES = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.where(torch.arange(60) % 2 == 0, torch.arange(60) % 3, -1)  # 0, 1, 2 and unlabelled
+
+
+def test_gaussian_features_of_many_classes_are_drawn_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same ones, without a number for every pair of what is drawn and what the covariance is taken from."""
+    asked = (FEATURES, LABELS, 100, 0, 4)
+    whole, labels = gaussian_features(*asked)
+    assert labels.tolist() == [0] * 100 + [1] * 100 + [2] * 100
+    sizes: list[int] = []
+
+    class Spied:
+        def __init__(self, *address: object) -> None:
+            self.generator = np.random.default_rng(0)
+
+        def standard_normal(self, shape: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
+            sizes.append(shape[0])
+            return self.generator.standard_normal(shape)
+
+    monkeypatch.setattr(rivals, "CHUNK", 64)
+    assert torch.equal(gaussian_features(*asked)[0], whole)
+    monkeypatch.setattr("augmint.seeding.generator", Spied)
+    gaussian_features(*asked)
+    assert max(sizes) <= 64 and sum(sizes) == 2 * len(whole)
 
 
 def test_smote_lies_on_lines_to_near_neighbours_of_the_class() -> None:

@@ -1,11 +1,17 @@
 """What arms cost when they share work."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
-from augmint.judge import ledger
+from augmint.judge import ledger, trials
 from augmint.judge.ledger import Ledger, shared
+from augmint.judge.protocol import Split
+from augmint.train import RunDir
 
 
 @dataclass(eq=False)
@@ -76,3 +82,39 @@ def test_work_that_fails_is_not_kept(shop: Shop) -> None:
         shop.ledger.charged(lambda: (shop.wood, 1 / 0))
     assert shop.ledger.charged(lambda: shop.board) == ("board of wood", 12)
     assert Shop.wood.__doc__ == "Comes first."
+
+
+class Model:
+    def save(self, path: Path) -> None:
+        """Nothing to keep."""
+
+
+@dataclass(eq=False)
+class Judged(Shop):
+    """A situation whose judge learns from a graph."""
+
+    @shared
+    def graph(self) -> str:
+        return self.made("graph", 5)
+
+    @shared
+    def judge(self) -> Model:
+        self.made(f"judge by {self.graph}", 7)
+        return Model()
+
+
+def test_arms_of_a_resumed_run_pay_once_for_what_the_stored_judge_came_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arms = {"scratch-pseudo": lambda s: s.judge, "scratch-minted": lambda s: (s.graph, s.judge)[1]}
+    monkeypatch.setattr(ledger, "time", Clock)
+    monkeypatch.setattr(trials, "Situation", lambda *_: Judged())
+    monkeypatch.setattr(trials.arms, "find", arms.__getitem__)
+    monkeypatch.setattr(trials.ScratchClassifier, "load", lambda *_: Model())
+    monkeypatch.setattr(trials.Bench, "stage", lambda bench, split, arm: bench.run.stage(f"trials/{arm}", {}, 0))
+    material: Any = SimpleNamespace(settings=SimpleNamespace(seed=0), compute=None, val=torch.arange(0))
+    bench = trials.Bench(RunDir(tmp_path), material, {})
+    split = Split("draw", 0, torch.arange(1), torch.arange(1), 0)
+    for name in arms:  # each by a process of its own
+        bench._train_split(split, (name,))
+    assert [bench.stage(split, name).facts()["seconds"] for name in arms] == [12, 12]

@@ -7,6 +7,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from augmint.augment import POLICIES, policy
 from augmint.classify import Extra, FinetunedEncoder, candidates, fit_logistic
@@ -24,7 +26,7 @@ from augmint.pipeline import Pipeline
 from augmint.report.words import caution
 from augmint.represent.encoder import Encoder, Form, build
 from augmint.represent.whitening import Whitening
-from augmint.seeding import Draws
+from augmint.seeding import Draws, permutation
 from augmint.train import Compute, RunDir
 from conftest import picture
 
@@ -77,6 +79,31 @@ def test_val_takes_whole_groups_and_nothing_of_them_stays_in_the_pool() -> None:
     assert set(where.given.tolist()) <= set(where.pool.tolist())
     for c in range(3):
         assert int((t.labels[where.val] == c).sum()) <= 4
+
+
+def test_carving_val_needs_no_number_for_every_unit_and_class() -> None:
+    """The plain way, of which every number is known, takes the same units."""
+    count, kinds = 4000, 100
+    t = ImageTable.of(torch.zeros(count, 1, 1, 1), torch.arange(count) * 7 % kinds, tuple(map(str, range(kinds))))
+    unit, s, sizes = torch.arange(count) // 2 * 5, settings(2), []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            sizes.extend(x.numel() for x in tree_leaves(out) if isinstance(x, torch.Tensor))
+            return out
+
+    with Sizes():
+        val = protocol._carve(t, torch.arange(count), unit, s)
+    assert max(sizes) <= count
+    room, wanted = [4] * kinds, []
+    for one in permutation(count // 2, s.seed, "val").tolist():
+        pair = [2 * one, 2 * one + 1]
+        if all(room[int(t.labels[row])] for row in pair):
+            wanted += pair
+            for row in pair:
+                room[int(t.labels[row])] -= 1
+    assert val.tolist() == sorted(wanted) and len(wanted) > 300
 
 
 def test_without_a_test_split_labels_are_cross_validated() -> None:
@@ -187,6 +214,19 @@ def test_with_one_label_per_class_the_final_arm_is_fixed_and_that_is_said(tmp_pa
     assert "encoder-propagate, not chosen by cross-validation on 3 labels" in _sentence("classify", tmp_path, final)
 
 
+def test_where_a_class_is_drawn_from_one_group_a_test_split_judges_all_the_same(tmp_path: Path) -> None:
+    """Nothing of it can be held out to choose the final arm; under folds, which compare the arms, it is an error."""
+    t, s = table(), settings(2)
+    t = replace(t, group=torch.where(t.labels == 1, 7, torch.full((len(t),), -1)))
+    pipeline = Pipeline(RunDir(tmp_path), s)
+    vars(pipeline)["table"] = t
+    assert len(pipeline.splits) == 10 and pipeline.select_splits == [] == pipeline.selected
+    assert pipeline.final_arm == "encoder-propagate"
+    alone = replace(t, split=torch.zeros_like(t.split))
+    with pytest.raises(InputError, match="class b has only one labelled image"):
+        protocol.comparison(alone, protocol.parts(alone, s), s)
+
+
 def test_one_label_per_class_without_a_test_split_is_refused_in_plain_words() -> None:
     t, s = table(test=0), settings(1)
     with pytest.raises(UsageError, match=r"without a test split .* ask for 2 or more"):
@@ -209,6 +249,11 @@ def test_arms_are_found_by_name() -> None:
             arms.find(wrong)
     with pytest.raises(UsageError, match=r"choose from .*scratch-minted"):
         arms.find("scratch-magic")
+
+
+def test_an_arm_that_is_named_twice_is_trained_once(tmp_path: Path) -> None:
+    pipeline = Pipeline(RunDir(tmp_path), settings(4, arms=("scratch-weak", "encoder", "scratch-weak")))
+    assert pipeline.arms == ("scratch-weak", "encoder")
 
 
 class _Fits:

@@ -9,6 +9,7 @@ from augmint.config import resolve
 from augmint.judge.material import Material
 from augmint.judge.situation import Situation
 from augmint.judge.value import value
+from augmint.measure.value import knn_shapley
 from test_represent_train import table_of
 
 COUNT, KEPT = 40, 30
@@ -32,10 +33,11 @@ def situation():
         parent_rows=parents,
         scores={n: torch.rand(2 * KEPT, generator=generator) for n in ("realness", "agreement", "real_distance")},
     )
+    split = SimpleNamespace(seed=0)
     material = SimpleNamespace(
         table=table, pool_table=table, features=features(table), encoder=SimpleNamespace(features=features)
     )
-    return SimpleNamespace(material=material, minted=minted, rows=torch.arange(12), labels=labels[:12])
+    return SimpleNamespace(material=material, minted=minted, rows=torch.arange(12), labels=labels[:12], split=split)
 
 
 @pytest.mark.parametrize("judges", [0, 3, 10])
@@ -81,6 +83,24 @@ def test_dropped_classes_have_no_parents(drop):
     rows, labels = Situation.parents.func(split)
     expected = {(row, row % 4) for row in [*range(12), *range(20, 28)] if "abcd"[row % 4] not in drop}
     assert set(zip(rows.tolist(), labels.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize("judges", [0, 20])
+def test_so_many_judge_and_no_more_and_their_neighbours_are_found_once(situation, judges, monkeypatch):
+    calls = []
+
+    def counted(*given):
+        calls.append(len(given[2]))
+        return knn_shapley(*given)
+
+    monkeypatch.setattr("augmint.measure.value.knn_shapley", counted)
+    monkeypatch.setattr("augmint.judge.value.MOST", 9)
+    val = torch.arange(COUNT - judges, COUNT)
+    found = value(situation, val)
+    assert calls == [9] and found["judged"] == 9 and found == value(situation, val)
+    for by in ("class", "parent"):
+        groups = [g["value"] for g in found["groups"] if g["by"] == by]
+        assert sum(groups) == pytest.approx(found["groups"][0]["value"], abs=1e-9)
 
 
 def test_a_labelled_image_does_not_judge_its_own_children(situation):

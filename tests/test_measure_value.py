@@ -8,7 +8,7 @@ import torch
 
 from augmint.errors import InputError
 from augmint.measure import value
-from augmint.measure.value import by_group, knn_shapley
+from augmint.measure.value import by_groups, knn_shapley
 
 
 def utility(order: list[int], match: list[bool], present: set[int], k: int) -> float:
@@ -54,13 +54,14 @@ def test_values_add_up_to_what_the_neighbours_reach_and_groups_to_values(monkeyp
     values = knn_shapley(features, labels, queries, truth, 5)
     near = torch.cdist(queries, features).argsort(1)[:, :5]
     torch.testing.assert_close(values.sum(1), (labels[near] == truth[:, None]).double().mean(1))
-    groups = torch.arange(60) % 4
-    worth, error = by_group(features, labels, groups, queries, truth, 5)
-    each = torch.stack([values[:, groups == g].sum(1) for g in range(4)], 1)
-    torch.testing.assert_close(worth, each.mean(0))
-    torch.testing.assert_close(error, each.std(0) / 30**0.5)
-    monkeypatch.setattr(value, "CELLS", 60 * 7)  # blocks of seven queries say the same
-    torch.testing.assert_close(by_group(features, labels, groups, queries, truth, 5)[0], worth)
+    groupings = [torch.arange(60) % 4, torch.arange(60) // 30]
+    for cells in (value.CELLS, 60 * 7):  # blocks of seven queries say the same
+        monkeypatch.setattr(value, "CELLS", cells)
+        found = by_groups(features, labels, groupings, queries, truth, 5)
+        for groups, (worth, error) in zip(groupings, found, strict=True):
+            each = torch.stack([values[:, groups == g].sum(1) for g in groups.unique()], 1)
+            torch.testing.assert_close(worth, each.mean(0))
+            torch.testing.assert_close(error, each.std(0) / 30**0.5)
 
 
 def test_what_misleads_is_worth_less_than_nothing():

@@ -22,7 +22,9 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
 import augmint as am
-from augmint.config import Settings
+from augmint import api
+from augmint.config import Settings, resolve
+from augmint.errors import UsageError
 from augmint.pipeline import Pipeline
 from augmint.report import recompute
 from augmint.represent import Encoder
@@ -204,6 +206,14 @@ def test_predict_gives_classes_and_probabilities(run: am.Run, tmp_path: Path) ->
     assert [r["label"] for r in rows] == [p.label for p in found]
 
 
+def test_all_files_are_predicted_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Classifier and encoder are loaded once, not for every file."""
+    asked: list[list[Path]] = []
+    monkeypatch.setattr(am.Run, "predict", lambda run, files, device: asked.append(files) or [])
+    augmint("predict", tmp_path, "1.png", tmp_path, "2.png")
+    assert asked == [[Path("1.png"), tmp_path, Path("2.png")]]
+
+
 def test_a_finetuned_encoder_is_scored_chosen_and_predicts(tmp_path: Path) -> None:
     """The only arm, so it is the final one: `predict` needs no encoder file, and says what the trial's network says.
     (Without an image generator there are no minted images to fine-tune with.)"""
@@ -260,6 +270,12 @@ def test_killed_and_started_again_ends_with_the_same_result(run: am.Run, tmp_pat
         (["run", "digits", "--preset", "quick"], 2, "choose one of"),
         (["run", "digits", "--set", "represent.widht=3"], 2, "represent.widht"),
         (["run", "digits", "--set", "judge.arms=[scratch-magic]"], 2, "scratch-magic"),
+        (["run", "digits", "--set", "judge.arms=[]"], 2, "names no arm to train; add one of "),
+        (
+            ["run", "digits", "--set", "judge.arms=[encoder-minted]", "--set", "generate.feature.enabled=false"],
+            2,
+            "no arm to train: encoder-minted need a generator that is switched off",
+        ),
         (["run", "digits", "--set", "classify.prior=[1, 2]"], 2, "2 numbers for 10 classes"),
         (["run", "digits", "--set", "mint.drop=['3', ten]"], 2, "mint.drop: there is no class 'ten'"),
         (["mint", "digits", "--set", "mint.drop=['0','1','2','3','4','5','6','7','8','9']"], 2, "of all classes none"),
@@ -401,3 +417,13 @@ def test_mint_as_many_as_you_like(run: am.Run, tmp_path: Path) -> None:
     assert augmint("mint", run.folder, "--per-class", code=None).returncode == 2
     assert augmint("mint", "digits", "--count", 5, code=None).returncode == 2
     assert augmint("mint", run.folder, "--count", 5, "--format", "zip", code=None).returncode == 2
+
+
+def test_a_mistyped_name_is_found_before_overwrite_clears_the_folder(tmp_path: Path) -> None:
+    settings = resolve("tiny", overrides={"data_source": "digits"})
+    with RunDir.open(tmp_path / "run", settings.model_dump(mode="json")):
+        (tmp_path / "run" / "kept.txt").write_text("a day's work")
+    wrong = settings.model_copy(update={"classify": settings.classify.model_copy(update={"network": "nonsense"})})
+    with pytest.raises(UsageError, match="nonsense"):
+        api.execute("represent", wrong, tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "kept.txt").exists()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from augmint import output
 from augmint.data import leaks
 from augmint.report import collect
 from augmint.report.page import html
@@ -74,3 +75,11 @@ def test_arms_say_how_much_of_it() -> None:
     assert label("scratch-cutmix@0.5") == "weak, then CutMix, × 0.5"
     assert label("scratch-minted@0.25") == "+ minted images, 0.25 of a batch"
     assert label("scratch-none") == "no augmentation" and label("mine") == "mine"
+
+
+def test_a_run_folder_is_named_as_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Brackets and colons in a path are no markup."""
+    monkeypatch.setattr(output.api.Run, "facts", {})
+    monkeypatch.setattr("augmint.report.text.render", lambda facts: "")
+    output.show(Path("runs/photos[old]:dog:"), as_json=False)
+    assert "report: runs/photos[old]:dog:/report/index.html" in capsys.readouterr().out

@@ -111,6 +111,14 @@ def test_all_processes_help_with_the_encoder_of_every_seed(tmp_path: Path) -> No
     assert report["evaluation"]["encoder_seeds"] == [0, 1]
 
 
+def test_all_processes_help_with_the_encoder_that_measures(tmp_path: Path) -> None:
+    settings = ["represent.images=512", "measure.images=512", "generate.image.images=256", "data.val_images=60"]
+    pairs = [part for setting in settings for part in ("--set", setting)]
+    command = ["measure", "digits", "--labels-per-class", "4", "--preset", "tiny", "--out", str(tmp_path / "r"), *pairs]
+    start(2, "-m", "augmint", *command)
+    assert (tmp_path / "r" / "measures" / "measures.json").exists()
+
+
 @pytest.mark.parametrize("method", names())
 def test_the_optimiser_holds_the_same_parameters_in_any_number_of_processes(method, monkeypatch) -> None:
     def groups(processes: int) -> list[int]:

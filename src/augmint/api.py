@@ -25,6 +25,7 @@ from augmint.judge.arms import Head
 from augmint.judge.trials import load_model
 from augmint.mint import Wish
 from augmint.mint.folder import FORMATS
+from augmint.minting import check_names
 from augmint.pipeline import Pipeline
 from augmint.represent import Encoder, to_label, typical
 from augmint.train import QUIET, Compute, ProgressOut, RunDir, checkpoint, parallel
@@ -172,11 +173,14 @@ def execute(
     if parallel.rank():
         return _help(stage, settings, folder)
     if overwrite:
+        check_names(settings)  # before the run that stands there is gone
         _spare_labels(settings, folder)
     config = settings.model_dump(mode="json")
     with RunDir.open(folder, config, overwrite=overwrite, reuse=reuse, progress=progress) as run_dir:
         parallel.wait()
         pipeline = Pipeline(run_dir, settings)
+        if stage == "measure" and parallel.world() > 1:  # with the others, who would not wait for the generator
+            pipeline.encoders(stage)
         if stage == "generate":
             return [pipeline.image_generator, pipeline.feature_generator]
         if stage in ("represent", "mint", "measure", "classify", "run"):
@@ -254,8 +258,7 @@ def pick(
 def _help(stage: str, settings: Settings, folder: Path) -> None:
     """What the other processes of a `torchrun` do: learn the encoders with the first one, which does all the rest."""
     parallel.wait()  # until the first has the run folder ready
-    pipeline = Pipeline(RunDir(folder, writes=False, reuse=origin(folder)), settings)
-    assert pipeline.encoders() if stage == "run" else pipeline.encoder
+    Pipeline(RunDir(folder, writes=False, reuse=origin(folder)), settings).encoders(stage)
 
 
 def run(

@@ -260,7 +260,7 @@ def predict(
     """Classify images with the final classifier of a run: CSV of file, label, probability."""
     from augmint import api, output
 
-    found = [p for path in images for p in api.Run(folder).predict(path if path.is_dir() else [path], device)]
+    found = api.Run(folder).predict(images, device)
     if as_json:
         output.print_json([asdict(p) for p in found])
         return

@@ -32,7 +32,7 @@ def check(
     found = audit(source, _data_settings(size, mode))
     if sheet:
         save_png(found.sheet(), sheet)
-    output.print_json(found.to_dict()) if as_json else output.console.print("\n".join(found.lines()), markup=False)
+    output.print_json(found.to_dict()) if as_json else output.console.print("\n".join(found.lines()))
 
 
 @app.command()
@@ -53,7 +53,7 @@ def preview(
     from augmint.data.sheet import save_png
 
     save_png(draw(load(source, _data_settings(size, mode)), policy, seed, count, views), out)
-    output.console.print(f"{policy}: {out}", markup=False)
+    output.console.print(f"{policy}: {out}")
 
 
 def _data_settings(size: int | None, mode: str) -> DataSettings:

@@ -16,7 +16,7 @@ from augmint import api
 from augmint.config import Settings
 from augmint.train import ProgressOut, checkpoint
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)  # what is said holds names of files
 
 
 def print_json(value: Any) -> None:
@@ -52,7 +52,7 @@ def tell(name: str, folder: Path, result: Any, as_json: bool) -> None:
         console.print(f"nearest pairs: {folder / 'measures' / 'nearest.png'}")
         return
     facts = {"stage": name, "run": str(folder), **(result if isinstance(result, dict) else {})}
-    print_json(facts) if as_json else console.print(_sentence(name, folder, facts), markup=False)
+    print_json(facts) if as_json else console.print(_sentence(name, folder, facts))
 
 
 def minted(facts: dict[str, Any], wanted: int, as_json: bool) -> None:
@@ -60,7 +60,7 @@ def minted(facts: dict[str, Any], wanted: int, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}", markup=False)
+    console.print(f"{facts['kept']:,} images kept of {facts['drawn']:,} drawn: {facts['folder']}")
     if facts["kept"] < wanted:
         rejected = facts["rejected"]
         why = ", ".join(f"{name} {number:,}" for name, number in rejected.items())
@@ -70,10 +70,7 @@ def minted(facts: dict[str, Any], wanted: int, as_json: bool) -> None:
         )
         if 2 * (rejected.get("broken", 0) + rejected.get("looks unreal", 0)) > facts["drawn"]:
             advice = "most are no good images: train the generator longer (generate.image.images, another preset)"
-        console.print(
-            f"{wanted:,} were asked for, {facts['limit']:,} allowed by the caps; {advice}. Rejected: {why}",
-            markup=False,
-        )
+        console.print(f"{wanted:,} were asked for, {facts['limit']:,} allowed by the caps; {advice}. Rejected: {why}")
 
 
 def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
@@ -87,7 +84,7 @@ def _sentence(name: str, folder: Path, facts: dict[str, Any]) -> str:
     if name == "classify":
         held_out = facts["cross_validated_accuracy"]
         found = "not chosen by" if held_out is None else f"{held_out:.1%} in"
-        single = " (one label of each class: none can be held out)" if held_out is None else ""
+        single = " (one label of a class, or all in one group: none can be held out)" if held_out is None else ""
         return (
             f"final classifier: {facts['arm']}, {found} cross-validation on {facts['labels']:,} labels{single}: "
             f"{folder / 'final'}"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from augmint.data import leaks
+from augmint.errors import UsageError
 from augmint.judge import arms, protocol, robust, trials
 from augmint.judge.protocol import Split
 from augmint.minting import Minting
@@ -31,13 +32,19 @@ class Pipeline(Minting):
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
-        """The arms that the settings allow: without a generator its arms are left out."""
+        """The arms that the settings allow, each once: without a generator its arms are left out. UsageError for a name
+        that does not exist, or if none is left."""
         image, feature = self.settings.generate.image.enabled, self.settings.generate.feature.enabled
         there = dict.fromkeys(("scratch-minted", "scratch-both", "encoder-finetune-minted"), image)
         there["encoder-minted"] = feature
-        for name in self.settings.judge.arms:
+        named = list(dict.fromkeys(self.settings.judge.arms))
+        for name in named:
             arms.find(name)
-        return tuple(name for name in self.settings.judge.arms if there.get(name.partition("@")[0], True))
+        found = tuple(name for name in named if there.get(name.partition("@")[0], True))
+        if not found:
+            without = f": {', '.join(named)} need a generator that is switched off" if named else ""
+            raise UsageError(f"judge.arms names no arm to train{without}; add one of {', '.join(arms.arms())}")
+        return found
 
     @cached_property
     def bench(self) -> trials.Bench:
@@ -52,9 +59,12 @@ class Pipeline(Minting):
             vars(other).update(table=self.table, parts=self.parts, pool_table=self.pool_table)
         return found
 
-    def encoders(self) -> list[Encoder]:
-        """Those of all seeds. A run learns them before all else: with these the processes of a `torchrun` help."""
-        return [one.encoder for one in (self, *self.others)]
+    def encoders(self, stage: str = "run") -> list[Encoder]:
+        """Those that the stage needs: a run those of all seeds, `measure` also the one that measures. They are learnt
+        before all else: with these the processes of a `torchrun` help."""
+        if stage == "run":
+            return [one.encoder for one in (self, *self.others)]
+        return [self.encoder, *([self.measuring_encoder] if stage == "measure" else [])]
 
     @property
     def learnt_arms(self) -> tuple[str, ...]:
@@ -77,10 +87,12 @@ class Pipeline(Minting):
 
     @cached_property
     def selected(self) -> list[dict[str, Any]]:
-        """Trials under cross-validation on the labels; they choose the final arm. None with one label a class."""
-        if not protocol.cross_validates(self.settings, len(self.parts.test)):
+        """Trials under cross-validation on the labels; they choose the final arm. None where no label can be held
+        out."""
+        splits = self.select_splits or [split for split in self.splits if split.role == "fold"]
+        if not splits:
             return []
-        splits, names = self.select_splits or self.splits, self.arms  # refused before any training
+        names = self.arms  # refused before any training
         self.bench.train(splits, names)
         if self.across is None or self.image_generator is None:
             return self.bench.score(splits, names, self.hidden_of)

@@ -1,6 +1,6 @@
 """Every setting, typed, with the value that was measured to be good; presets as functions.
 
-    settings = resolve(preset="fast", file=None, overrides={"represent.width": "64"})
+    settings = resolve(preset="fast", file=None, overrides={"represent": {"width": 64}})
 
 `--config FILE` (YAML of the same shape) goes over the preset, `--set a.b=c` over both. Lengths of
 training are in images seen.

@@ -42,13 +42,14 @@ def numbered(groups: Tensor) -> Tensor:
     return torch.where(groups < 0, alone, groups)
 
 
-def _possible(labels: Tensor, units: Tensor, folds: int) -> int:
+def _possible(labels: Tensor, units: Tensor, folds: int, classes: tuple[str, ...] | None) -> int:
     """How many folds the rarest class allows. InputError if it cannot be on both sides."""
     for label in torch.unique(labels).tolist():
         count = len(torch.unique(units[labels == label]))
         if count < 2:
+            name = classes[label] if classes else f"number {label}"
             raise InputError(
-                f"class number {label} has only one labelled image (or group of images); "
+                f"class {name} has only one labelled image (or group of images); "
                 "cross-validation needs at least two of each class"
             )
         folds = min(folds, count)
@@ -65,17 +66,20 @@ def _split(labels: Tensor, units: Tensor, folds: int, state: int) -> list[tuple[
     return [(torch.from_numpy(train), torch.from_numpy(test)) for train, test in pairs]
 
 
-def folds(labels: Tensor, groups: Tensor, folds: int, repeats: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+def folds(
+    labels: Tensor, groups: Tensor, folds: int, repeats: int, seed: int, classes: tuple[str, ...] | None = None
+) -> list[tuple[Tensor, Tensor]]:
     """Repeated stratified cross-validation: (train, test) indices into `labels`, folds × repeats pairs.
 
     labels   int64 [N], all >= 0
     groups   int64 [N]; images of one group stay on one side; -1 = a group of its own
+    classes  their names, for errors
 
     There are fewer folds if a class has fewer images (or groups) than `folds`. InputError if a class has
     only one, or if no division leaves every class in every training part.
     """
     units = numbered(groups)
-    count, kinds = _possible(labels, units, folds), len(torch.unique(labels))
+    count, kinds = _possible(labels, units, folds, classes), len(torch.unique(labels))
     pairs: list[tuple[Tensor, Tensor]] = []
     for repeat in range(repeats):
         for attempt in range(20):  # grouped folds are greedy and may leave a class out of a training part

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from augmint.data.mapped import Mapped
+from augmint.train.compute import fits
 
 UNLABELLED = -1
 SPLITS = ("train", "val", "test")
@@ -93,6 +94,13 @@ class ImageTable:
         stored = self.images
         images = stored.index_select(0, rows.to(stored.device)) if isinstance(stored, Tensor) else stored.read(rows)
         return images if device is None else images.to(device, non_blocking=True)
+
+    def on(self, device: torch.device) -> "ImageTable":
+        """The same with its images there, where they leave room for the training; else as it is: `gather` brings
+        them batch by batch."""
+        if device.type == "cpu" or not isinstance(self.images, Tensor) or not fits(self.images.nbytes, device):
+            return self
+        return replace(self, images=self.images.to(device))
 
     def identity(self, rows: Tensor) -> list[list[str]]:
         """[id, class name] of each of these rows, "" for no label: what depends on them depends on this."""

@@ -94,7 +94,8 @@ class FeatureGenerator:
 
     def groups_of(self, features: Tensor) -> Tensor:
         """int64 [N]: the group, of those that G is told, whose mean is nearest to each of `features` [N, D]."""
-        return torch.cdist(features.float().cpu(), self.centres).argmin(1)
+        far = torch.cdist(features.float().cpu(), self.centres)
+        return far.nan_to_num(nan=torch.inf).argmin(1)  # many rows at once are nan from the mean of an empty group
 
     def _check(self, features: Tensor) -> Tensor:
         size = len(self.scale.mean)

@@ -8,7 +8,7 @@ child. D tells them apart, and mismatched real pairs from matching ones, so a ch
 Labels are not looked at.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -161,8 +161,7 @@ def train_image_generator(
     """
     if len(features) != len(table):
         raise InputError(f"{len(features)} features for {len(table)} images; compute them from the same table")
-    if compute.device.type != "cpu" and isinstance(table.images, Tensor):
-        table = replace(table, images=table.images.to(compute.device))
+    table = table.on(compute.device)
     encoder = _encoder_for(settings, encoder)
     if encoder is not None and features.shape[1] != encoder.whitening.matrix.shape[1]:
         raise InputError(f"{features.shape[1]} features an image are not of this encoder; compute them with it")

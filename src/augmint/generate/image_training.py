@@ -228,8 +228,9 @@ class ImageTrainer:
             error = (rest[: len(near)] - near).abs().flatten(1).mean(1)
             kept = losses.divergence(mean, log_variance)
             loss = loss + s.reconstruction * (error.mean() + s.prior * kept)
-            metrics |= {"echo": error[:half].mean().detach(), "again": error[half:].mean().detach()}
-            metrics["code"] = kept.detach()
+            metrics |= {"echo": error[:half].mean().detach(), "code": kept.detach()}
+            if half < len(error):  # not in a batch of one
+                metrics["again"] = error[half:].mean().detach()
         if twins:
             apart = losses.diversity(children[:half], rest[-half:], wanted=(near - like).abs().mean())
             loss, metrics["sameness"] = loss + s.diversity * apart, apart.detach()

@@ -20,6 +20,8 @@ from augmint.generate.pairs import wander
 from augmint.measure.knn import nearest
 from augmint.seeding import Draws
 
+CHUNK = 4000  # features drawn at a time: each needs a number for every row that the covariance is taken from
+
 
 def gaussian_features(
     features: Tensor, labels: Tensor, per_class: int, seed: int, classes: int
@@ -43,10 +45,14 @@ def gaussian_features(
     shrunk = ledoit_wolf_shrinkage(rests, assume_centered=True)
     # mixtures of the rests have their covariance; what is shrunk is noise of their mean variance
     random = seeding.generator(seed, "gaussian-features")
-    mixed = random.standard_normal((len(present) * per_class, len(rests))) @ rests * np.sqrt((1 - shrunk) / len(rests))
-    noise = random.standard_normal(mixed.shape) * np.sqrt(shrunk * (rests**2).mean())
-    made = np.repeat(means, per_class, 0) + mixed + noise
-    return torch.from_numpy(made).float(), torch.from_numpy(np.repeat(present, per_class))
+    spread, noise = np.sqrt((1 - shrunk) / len(rests)), np.sqrt(shrunk * (rests**2).mean())
+    parts = np.array_split(np.repeat(means, per_class, 0), -(-len(present) * per_class // CHUNK))
+    for part in parts:
+        part += random.standard_normal((len(part), len(rests))) @ rests * spread
+    for part in parts:
+        part += random.standard_normal(part.shape) * noise
+    made = torch.cat([torch.from_numpy(part).float() for part in parts])
+    return made, torch.from_numpy(np.repeat(present, per_class))
 
 
 def smote_features(

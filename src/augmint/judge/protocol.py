@@ -5,7 +5,7 @@
 *Draws* (the data has a test split and `labels_per_class` is given): nested stratified draws of labels
 from the training images, all tested on the test split. *Folds* (the user's own few labels): repeated
 stratified cross-validation over the labelled images. *Select* folds cross-validate on the labels of
-draw 0 alone and choose the arm of the final classifier; with one label of each class there are none.
+draw 0 alone and choose the arm of the final classifier; there are none where no label of some class can be held out.
 """
 
 from dataclasses import dataclass
@@ -126,17 +126,20 @@ def _carve(table: ImageTable, given: Tensor, unit: Tensor, settings: Settings) -
     assert settings.labels_per_class is not None
     most = max(settings.labels_per_class, *settings.judge.curve, 0)
     wanted = min(settings.data.val_images, len(given) // 10)
-    labels, (_, place) = table.labels[given], torch.unique(unit, return_inverse=True)
-    holds = torch.zeros(int(place.max()) + 1, len(table.classes), dtype=torch.int64)
-    holds.index_put_((place, labels), torch.ones_like(labels), accumulate=True)
-    have = holds.sum(0)
-    room = torch.minimum((wanted * have / len(given)).round().long(), have - most).clamp(min=0)
-    taken = torch.zeros(len(holds), dtype=torch.bool)
+    kinds, labels, (numbers, place) = len(table.classes), table.labels[given], torch.unique(unit, return_inverse=True)
+    have = torch.bincount(labels, minlength=kinds)
+    room = torch.minimum((wanted * have / len(given)).round().long(), have - most).clamp(min=0).tolist()
+    holds: list[list[tuple[int, int]]] = [[] for _ in numbers]  # classes of each unit, and how many of each
+    for cell, count in zip(*map(Tensor.tolist, torch.unique(place * kinds + labels, return_counts=True)), strict=True):
+        holds[cell // kinds].append((cell % kinds, count))
+    taken, left = torch.zeros(len(holds), dtype=torch.bool), sum(room)
     for one in permutation(len(holds), settings.seed, "val").tolist():
-        if not room.any():
+        if not left:
             break
-        if bool((holds[one] <= room).all()):
-            taken[one], room = True, room - holds[one]
+        if all(count <= room[kind] for kind, count in holds[one]):
+            taken[one] = True
+            for kind, count in holds[one]:
+                room[kind], left = room[kind] - count, left - count
     return given[taken[place]]
 
 
@@ -197,11 +200,19 @@ def curve(table: ImageTable, where: Parts, settings: Settings) -> list[Split]:
 
 def selection(table: ImageTable, where: Parts, settings: Settings, found: Siblings | None = None) -> list[Split]:
     """Cross-validation on the labels of draw 0, to choose the final arm; none where folds did it already. With a target
-    it is there, too: its held-out images are shown as the target would (pipeline.py). None with one label a class."""
-    needless = not uses_draws(settings, len(where.test)) and table.domain is None
-    if needless or not cross_validates(settings, len(where.test)):
+    it is there, too: its held-out images are shown as the target would (pipeline.py). None with one label a class, and
+    none where a test split judges and all drawn labels of a class are of one group (or copies)."""
+    draws = uses_draws(settings, len(where.test))
+    if not (draws or table.domain is not None) or not cross_validates(settings, len(where.test)):
         return []
-    return _folds(table, labelled_rows(table, where, settings), settings, "select", settings.judge.select_folds, found)
+    rows = labelled_rows(table, where, settings)
+    found = siblings(table, rows) if found is None else found
+    try:
+        return _folds(table, rows, settings, "select", settings.judge.select_folds, found)
+    except InputError:
+        if draws:  # the comparison needs no folds
+            return []
+        raise
 
 
 def _folds(
@@ -214,7 +225,7 @@ def _folds(
         )
     repeats = settings.judge.repeats if role == "fold" else 1
     found = siblings(table, rows) if found is None else found
-    pairs = folds(table.labels[rows], found.units, count, repeats, settings.seed)
+    pairs = folds(table.labels[rows], found.units, count, repeats, settings.seed, table.classes)
     return [
         Split(role, i, rows[torch.as_tensor(train)], rows[torch.as_tensor(test)], key(settings.seed, role, i))
         for i, (train, test) in enumerate(pairs)

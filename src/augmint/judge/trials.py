@@ -113,13 +113,15 @@ class Bench:
         pseudo = self.stage(split, "scratch-pseudo")
         if pseudo.done:  # an earlier part of this run trained it: minting judges with the same one
             judge = ScratchClassifier.load(pseudo.folder / "model.safetensors", self.material.compute)
-            situation.ledger.give("judge", judge, pseudo.facts()["seconds"])
+            facts = pseudo.facts()  # of what it came from, parts that are made anew are charged for themselves
+            situation.ledger.give("judge", judge, facts.get("own_seconds", facts["seconds"]))
         for name in names:
             stage = self.stage(split, name)
             if not stage.done:
                 model, seconds = situation.ledger.charged(partial(arms.find(name), situation))
                 model.save(stage.folder / "model.safetensors")
-                stage.finish(seconds, arm=name, split=split.name)
+                own = {"own_seconds": situation.ledger.entries["judge"].seconds} if name == "scratch-pseudo" else {}
+                stage.finish(seconds, arm=name, split=split.name, **own)
 
     def _curve(self, split: Split) -> Callable[[str, int, ScratchClassifier], None] | None:
         val = self.material.val

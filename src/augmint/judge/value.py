@@ -6,11 +6,10 @@ found["parents"]["worst"][0]              # {"id": …, "file": …, "class": "S
 
 Measured by the exact Shapley value for a nearest-neighbour classifier on the encoder's features (measure/value.py) that
 has the labels and the minted images: no training, and the groups of one kind add up. Judged on the validation slice;
-where there is none, on the labelled images themselves, each without itself and its own children.
+where there is none, on the labelled images themselves, each without itself and its own children; on 2,000 at most.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,15 @@ from torch import Tensor
 
 from augmint.judge.material import Material
 from augmint.judge.situation import Situation
-from augmint.measure.value import by_group
+from augmint.measure.value import by_groups
+from augmint.seeding import permutation
 from augmint.train import checkpoint
 
-Lines = Callable[[Tensor, int], list[dict[str, Any]]]  # group of each kept image, how many → a line each, then labels
 NEIGHBOURS = 5
 QUARTERS = {"realness": "what D says", "agreement": "agreement of the classifier", "real_distance": "distance to real"}
 NAMES = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 EXTREMES = 5  # parents whose children are worth most, and least
+MOST = 2000  # images to judge on: intervals then are narrow enough
 LEAST = 8  # images to judge on, and minted ones to be cut into quarters
 CONFIDENCE = 0.95
 
@@ -46,39 +46,43 @@ def value(situation: Situation, val: Tensor) -> dict[str, Any]:
     own = m.features[situation.rows]
     features = torch.cat([own, m.encoder.features(table)])
     labels = torch.cat([situation.labels, table.labels])
-    queries, truth, skip = own, situation.labels, None
+    some = permutation(len(val) or len(own), situation.split.seed, "value")[:MOST].sort().values
     if len(val):
-        queries, truth = m.encoder.features(m.table.take(val)), m.table.labels[val]
+        queries, truth, skip = m.encoder.features(m.table.take(val[some])), m.table.labels[val[some]], None
     else:
-        source = torch.cat([situation.rows, parents])
-        skip = situation.rows[:, None] == source[None]
-
-    def lines(group: Tensor, count: int) -> list[dict[str, Any]]:
-        groups = torch.cat([torch.full((len(own),), count), group])  # the labels themselves come last
-        worth, error = by_group(features, labels, groups, queries, truth, NEIGHBOURS, skip)
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(queries) - 1)) * error
-        numbers = torch.bincount(groups, minlength=count + 1), worth, worth - half, worth + half
-        each = zip(*(column.tolist() for column in numbers), strict=True)
-        return [dict(zip(("images", "value", "low", "high"), line, strict=True)) for line in each]
-
+        queries, truth = own[some], situation.labels[some]
+        skip = situation.rows[some, None] == torch.cat([situation.rows, parents])
+    rows, group = torch.unique(parents, return_inverse=True)
+    kinds = [*_kinds(situation, kept), ("each parent", rows.tolist(), group)]
+    groupings = [torch.cat([torch.full((len(own),), len(names)), of]) for _, names, of in kinds]  # labels come last
+    worth = by_groups(features, labels, groupings, queries, truth, NEIGHBOURS, skip)
+    *lines, last = (_lines(of, *each, len(queries)) for of, each in zip(groupings, worth, strict=True))
     found = []
-    for kind, names, group in _kinds(situation, kept):
-        for name, line in zip([*names, "labels"], lines(group, len(names)), strict=True):
+    for (kind, names, _), told in zip(kinds[:-1], lines, strict=True):
+        for name, line in zip([*names, "labels"], told, strict=True):
             if line["images"] and (name != "labels" or kind == "all"):
                 found.append({"by": kind, "name": name, **line})
     on = "validation" if len(val) else "labels"
     facts = {"schema": 1, "neighbours": NEIGHBOURS, "judged": len(queries), "on": on}
-    return {**facts, "groups": found, "parents": _extremes(m, parents, table.labels, lines)}
+    inherited = torch.empty_like(rows).index_put_((group,), table.labels)
+    return {**facts, "groups": found, "parents": _extremes(m, rows, inherited, last)}
 
 
-def _extremes(m: Material, parents: Tensor, labels: Tensor, lines: Lines) -> dict[str, Any]:
-    """The parents whose children are worth most, and least; `parents` and inherited `labels` of the kept images."""
-    rows, group = torch.unique(parents, return_inverse=True)
-    inherited = torch.empty_like(rows).index_put_((group,), labels)
+def _lines(groups: Tensor, worth: Tensor, error: Tensor, queries: int) -> list[dict[str, Any]]:
+    """A line for each of `groups` int64 [N]."""
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, queries - 1)) * error
+    numbers = torch.bincount(groups, minlength=len(worth)), worth, worth - half, worth + half
+    each = zip(*(column.tolist() for column in numbers), strict=True)
+    return [dict(zip(("images", "value", "low", "high"), line, strict=True)) for line in each]
+
+
+def _extremes(m: Material, rows: Tensor, inherited: Tensor, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The parents (`rows` of the pool, with the labels that their children inherit and a line each) whose children are
+    worth most, and least."""
     files, ids = (names[rows.numpy()].tolist() for names in (m.pool_table.paths, m.pool_table.ids))
     told = [
         {"id": id, "file": file, "class": m.table.classes[label], **line}
-        for id, file, label, line in zip(ids, files, inherited.tolist(), lines(group, len(rows)), strict=False)
+        for id, file, label, line in zip(ids, files, inherited.tolist(), lines, strict=False)
     ]
     told.sort(key=lambda line: float(line["value"]))
     few = min(EXTREMES, len(told) // 2)
@@ -90,7 +94,7 @@ def write(situation: Situation, val: Tensor, folder: Path) -> None:
     checkpoint.atomic_write(folder / "value.json", json.dumps(value(situation, val), indent=1))
 
 
-def _kinds(situation: Situation, kept: Tensor) -> list[tuple[str, list[str], Tensor]]:
+def _kinds(situation: Situation, kept: Tensor) -> list[tuple[str, list[Any], Tensor]]:
     """(kind, names of its groups, int64 group of each kept image)."""
     minted, classes = situation.minted, list(situation.material.table.classes)
     labelled = torch.isin(minted.parent_rows[kept], situation.rows)

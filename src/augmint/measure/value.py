@@ -1,13 +1,15 @@
 """What a training image is worth to a nearest-neighbour classifier: its Shapley value, exactly and without training.
 
-    values = knn_shapley(features, labels, queries, truth, k=5)          # float64 [Q, N]
-    worth, error = by_group(features, labels, groups, queries, truth)    # float64 [G] each
+    values = knn_shapley(features, labels, queries, truth, k=5)            # float64 [Q, N]
+    worth, error = by_groups(features, labels, [groups], queries, truth)[0]  # float64 [G] each
 
 The value of an image is what its presence adds to the classifier's share of right neighbours, averaged over all
 orders in which the training images might have come (Shapley 1953; for nearest neighbours in closed form: Jia et al.,
 "Efficient task-specific data valuation for nearest neighbor algorithms", VLDB 2019, theorem 1). So the values of all
 images add up to what the classifier reaches, and images that mislead have a negative one.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -46,22 +48,24 @@ def knn_shapley(
     return torch.empty_like(sorted_values).scatter_(1, order, sorted_values)
 
 
-def by_group(
+def by_groups(
     features: Tensor,
     labels: Tensor,
-    groups: Tensor,
+    groupings: Sequence[Tensor],
     queries: Tensor,
     truth: Tensor,
     k: int = 5,
     skip: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """float64 [G] each: what the images of a group (`groups` int64 [N], 0 … G − 1) are worth together, mean over the
-    queries, and the standard error of that mean over queries."""
-    count = int(groups.max()) + 1
-    found = []
+) -> list[tuple[Tensor, Tensor]]:
+    """For each way to group the images (int64 [N], 0 … G − 1) float64 [G] twice: what the images of a group are worth
+    together, mean over the queries, and the standard error of that mean over queries."""
+    sums = [torch.zeros(2, int(groups.max()) + 1, dtype=torch.float64) for groups in groupings]
     for rows in torch.split(torch.arange(len(queries)), max(1, CELLS // len(features))):
         hidden = None if skip is None else skip[rows]
         values = knn_shapley(features, labels, queries[rows], truth[rows], k, hidden)
-        found.append(torch.zeros(len(rows), count, dtype=torch.float64).index_add_(1, groups, values))
-    each = torch.cat(found)
-    return each.mean(0), each.std(0) / len(each) ** 0.5
+        for groups, total in zip(groupings, sums, strict=True):
+            each = torch.zeros(len(rows), total.shape[1], dtype=torch.float64).index_add_(1, groups, values)
+            total += torch.stack([each.sum(0), each.square().sum(0)])
+    count = len(queries)
+    means = [(total / count).unbind() for total in sums]
+    return [(mean, ((square - mean**2).clamp(min=0) / (count - 1)).sqrt()) for mean, square in means]

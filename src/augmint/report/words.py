@@ -138,15 +138,15 @@ def trials(row: dict[str, Any], facts: dict[str, Any]) -> str:
 def caution(facts: dict[str, Any]) -> str:
     """What a person should know before reading any number, in a sentence or two; "" where arms had a test split of the
     images that count."""
-    return " ".join(filter(None, [_of_target(facts), _of_folds(facts), _of_one_label(facts.get("final") or {})]))
+    return " ".join(filter(None, [_of_target(facts), _of_folds(facts), _of_the_unheld(facts.get("final") or {})]))
 
 
-def _of_one_label(final: dict[str, Any]) -> str:
+def _of_the_unheld(final: dict[str, Any]) -> str:
     if final.get("cross_validated_accuracy", 0) is not None:
         return ""
     return (
-        f"With one label of each class none can be held out: the final classifier is {final['arm']}, which was not "
-        "chosen by cross-validation, and its probabilities are not calibrated."
+        "Where a class has one label, or all in one group, none can be held out: the final classifier is "
+        f"{final['arm']}, which was not chosen by cross-validation, and its probabilities are not calibrated."
     )
 
 

@@ -203,8 +203,7 @@ def prepare(
     plan = Plan(settings.images, batch_of(settings.batch, len(table)), seed, STREAM, compute.device)
     if compute.device.type != "cpu":
         plan = replace(plan, log_every=LOG_EVERY_GPU)
-    if compute.device.type != "cpu" and isinstance(table.images, Tensor):
-        table = replace(table, images=table.images.to(compute.device))
+    table = table.on(compute.device)
     loss = quick(joint.loss)
     return Trainer(joint, optimise.make(joint, settings), table, settings, compute, plan, (early, late), loss, form)
 

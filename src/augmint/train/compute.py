@@ -79,6 +79,11 @@ def _keep_memory() -> None:
             libc.mallopt(option, value)
 
 
+def fits(size: int, device: torch.device) -> bool:
+    """Whether so many bytes take at most half of the memory that is free on the device; True where it cannot say."""
+    return device.type != "cuda" or 2 * size <= torch.cuda.mem_get_info(device)[0]
+
+
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

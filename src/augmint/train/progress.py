@@ -57,7 +57,7 @@ class ProgressOut:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
 
     def say(self, line: str) -> None:
         """A plain line on stderr."""
