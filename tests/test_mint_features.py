@@ -12,7 +12,7 @@ from augmint.config import FeatureGeneratorSettings, MintSettings
 from augmint.generate.feature import train_feature_generator
 from augmint.measure.knn import nearest
 from augmint.mint import FeatureThresholds, MintedFeatures, as_images, export_features, filters, mint_features
-from augmint.mint.features import to_earlier
+from augmint.mint.features import MOST, each_draws, to_earlier
 from augmint.seeding import Draws
 from augmint.train import Compute
 
@@ -139,3 +139,10 @@ def test_children_of_no_parent_inherit_no_label(form: str) -> None:
         assert set(found.parent_rows.tolist()) == {-1}
     else:
         assert found.labels.unique().tolist() == [0] and found.parent_rows.unique().tolist() == rows.tolist()
+
+
+def test_many_classes_are_not_drawn_more_features_than_a_head_can_take() -> None:
+    assert each_draws(20, 10, MintSettings()) == 80  # of each label
+    assert each_draws(1_000, 10, MintSettings()) == 4  # 400 of each class
+    assert each_draws(3_000, 300, MintSettings()) * 3_000 <= MOST < 300 * 400
+    assert each_draws(90_000, 300, MintSettings()) == 1

@@ -25,6 +25,7 @@ import augmint as am
 from augmint import api
 from augmint.config import Settings, resolve
 from augmint.errors import UsageError
+from augmint.estimate import estimate
 from augmint.pipeline import Pipeline
 from augmint.report import recompute
 from augmint.represent import Encoder
@@ -427,3 +428,10 @@ def test_a_mistyped_name_is_found_before_overwrite_clears_the_folder(tmp_path: P
     with pytest.raises(UsageError, match="nonsense"):
         api.execute("represent", wrong, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "kept.txt").exists()
+
+
+@pytest.mark.parametrize("arms", [("scratch-nonsense",), ()])
+def test_an_estimate_refuses_the_arms_that_the_run_would(arms: tuple[str, ...], tmp_path: Path) -> None:
+    settings = resolve("tiny", overrides={"data_source": "digits", "judge": {"arms": arms}})
+    with pytest.raises(UsageError, match="arm"):
+        estimate(settings, tmp_path)

@@ -25,6 +25,7 @@ from augmint.data.table import ImageTable
 from augmint.generate.feature import train_feature_generator
 from augmint.generate.image import train_image_generator
 from augmint.judge import protocol
+from augmint.judge.arms import chosen
 from augmint.judge.protocol import Split
 from augmint.measure.knn import nearest
 from augmint.represent import train_encoder
@@ -241,9 +242,11 @@ def _often(times: int, lines: list[Line]) -> list[Line]:
 
 
 def estimate(settings: Settings, folder: Path, progress: ProgressOut = QUIET) -> Estimate:
-    """Time a few steps of each stage on up to 2,000 of the images; loads the data, writes nothing to `folder`."""
+    """Time a few steps of each stage on up to 2,000 of the images; loads the data, writes nothing to `folder`.
+    UsageError for arms that there are not."""
     compute = Compute.choose(settings.device, settings.precision)
-    start = time.perf_counter()
+    judge = settings.judge.model_copy(update={"arms": chosen(settings)})
+    settings, start = settings.model_copy(update={"judge": judge}), time.perf_counter()
     table = load(settings.data_source, settings.data, progress, settings.target, settings.labels)
     loading = Line("load", f"{len(table):,} images", time.perf_counter() - start)
     where = protocol.parts(table, settings)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from augmint.data import leaks
-from augmint.errors import UsageError
 from augmint.judge import arms, protocol, robust, trials
 from augmint.judge.protocol import Split
 from augmint.minting import Minting
@@ -32,19 +31,8 @@ class Pipeline(Minting):
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
-        """The arms that the settings allow, each once: without a generator its arms are left out. UsageError for a name
-        that does not exist, or if none is left."""
-        image, feature = self.settings.generate.image.enabled, self.settings.generate.feature.enabled
-        there = dict.fromkeys(("scratch-minted", "scratch-both", "encoder-finetune-minted"), image)
-        there["encoder-minted"] = feature
-        named = list(dict.fromkeys(self.settings.judge.arms))
-        for name in named:
-            arms.find(name)
-        found = tuple(name for name in named if there.get(name.partition("@")[0], True))
-        if not found:
-            without = f": {', '.join(named)} need a generator that is switched off" if named else ""
-            raise UsageError(f"judge.arms names no arm to train{without}; add one of {', '.join(arms.arms())}")
-        return found
+        """Those that the settings allow."""
+        return arms.chosen(self.settings)
 
     @cached_property
     def bench(self) -> trials.Bench:

@@ -18,6 +18,7 @@ import torch
 from augmint.augment import POLICIES
 from augmint.classify import FinetunedEncoder, LogisticHead, ScratchClassifier, Student, fit_finetuned, fit_logistic
 from augmint.classify.scratch import training_policy
+from augmint.config import Settings
 from augmint.data.table import UNLABELLED
 from augmint.errors import UsageError
 from augmint.generate.rivals import gaussian_features, mixup_features, real_neighbours, real_walks, smote_features
@@ -65,6 +66,22 @@ def _amount(name: str, text: str) -> float:
 def arms() -> tuple[str, ...]:
     """The names of all arms."""
     return *(f"scratch-{name}" for name in POLICIES), *_functions()
+
+
+def chosen(settings: Settings) -> tuple[str, ...]:
+    """The arms that the settings allow, each once: without a generator its arms are left out. UsageError for a name
+    that does not exist, or if none is left."""
+    image, feature = settings.generate.image.enabled, settings.generate.feature.enabled
+    there = dict.fromkeys(("scratch-minted", "scratch-both", "encoder-finetune-minted"), image)
+    there["encoder-minted"] = feature
+    named = list(dict.fromkeys(settings.judge.arms))
+    for name in named:
+        find(name)
+    found = tuple(name for name in named if there.get(name.partition("@")[0], True))
+    if not found:
+        without = f": {', '.join(named)} need a generator that is switched off" if named else ""
+        raise UsageError(f"judge.arms names no arm to train{without}; add one of {', '.join(arms())}")
+    return found
 
 
 def _functions() -> dict[str, Callable[..., Model]]:

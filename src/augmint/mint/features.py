@@ -33,6 +33,7 @@ SCHEMA = 2
 SHOWN = 10
 BLOCK = 512
 FAR = "far from all real ones"
+MOST = 40_000  # of all classes together, unless there are more labels
 SCORES = ("realness", "real_distance", "agreement", "minted_distance")
 
 
@@ -92,8 +93,9 @@ class MintedFeatures:
 
 
 def each_draws(labels: int, classes: int, settings: MintSettings) -> int:
-    """How many features are drawn of each of so many labels."""
-    return min(settings.features_per_label, max(1, settings.features_per_class * classes // max(1, labels)))
+    """How many features are drawn of each of so many labels; all together no more than a linear head can take."""
+    in_all = min(settings.features_per_class * classes, MOST)
+    return min(settings.features_per_label, max(1, in_all // max(1, labels)))
 
 
 def _draw(generator: Generator, features: Tensor, rows: Tensor, children: int, seed: int) -> Tensor:
