@@ -121,8 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
                     if (arm, each, draw) not in done:
                         trials.append(one(pipeline, judged, arm, each, draw))
                         atomic_write(o.out, json.dumps({**facts, "trials": trials}, indent=1) + "\n")
+            print(f"encoder, shared by all draws: {pipeline.encoder.seconds:.0f} s")
             print(*rows_of(trials, o.labels, wanted), sep="\n", flush=True)
-        print(f"the encoder, shared by all draws: {pipeline.encoder.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

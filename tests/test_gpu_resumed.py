@@ -87,6 +87,7 @@ def test_accuracy_with_few_labels_from_parquet(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "out" / "results" / "few_labels.json").read_text())
     assert found["final"] and len(found["trials"]) == 2 * 2 * 3
     assert {t["arm"] for t in found["trials"]} == {"encoder", "encoder-propagate", "encoder-finetune"}
+    assert "encoder, shared by all draws:" in done.stdout and "seconds a draw: encoder-finetune" in done.stdout
     assert "gain of fine-tuning" in done.stdout and done.stdout.splitlines()[-1].split() == ["draws", "2", "2"]
     (tmp_path / "empty").mkdir()
     empty = script("few_labels.sh", tmp_path / "empty", tmp_path / "out", sys.executable)
@@ -100,8 +101,8 @@ def test_scripts_ask_for_what_there_is(tmp_path: Path, name: str, asked: str) ->
     python = tmp_path / "python"
     python.write_text(
         f'#!/usr/bin/env bash\n[[ $1 == */resumed.py ]] && exec {sys.executable} "$@"\necho "$@"\n'
-        'while [[ $1 != --work && $1 != --out ]]; do shift; done\nmkdir -p "$2/measures"\n'
-        'echo {} | tee "$2/measures/measures.json" > "${2%/run}/worth.json"\n'
+        'while [[ $1 != --work && $1 != --out ]]; do shift; done\nmkdir -p "$2"/{measures,stages/generate-image/0}\n'
+        'echo {} | tee "$2"/{measures/measures,stages/generate-image/0/done}.json > "${2%/run}/worth.json"\n'
     )
     python.chmod(0o755)
     done = script(f"{name}.sh", tmp_path, tmp_path / "out", str(python), "--seed", "3")
@@ -109,4 +110,5 @@ def test_scripts_ask_for_what_there_is(tmp_path: Path, name: str, asked: str) ->
     assert asked in done.stdout and done.stdout.split().count("--config") == 1 and "--seed 3" in done.stdout
     config = Path(done.stdout.split("--config ")[1].split()[0])
     assert config.samefile(ROOT / "cifar10.yaml") and str(tmp_path / "cifar10-train.parquet") in done.stdout
-    assert (tmp_path / "out" / "results" / f"{name}.json").exists()
+    left = {path.name for path in (tmp_path / "out" / "results").iterdir()}
+    assert {f"{name}.json", *(["generate-seconds.json"] if name == "generate" else [])} <= left
