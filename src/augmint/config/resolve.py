@@ -19,7 +19,7 @@ def fast() -> Tree:
 
 
 def demo() -> Tree:
-    """scikit-learn's digits in 2 to 5 minutes on 2 cores."""
+    """scikit-learn's digits in 2 to 6 minutes on 2 cores."""
     return {
         "represent": {"width": 24, "images": 60_000},
         "generate": {"image": {"images": 32_000}, "feature": {"images": 45_000}},

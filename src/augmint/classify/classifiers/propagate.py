@@ -59,11 +59,14 @@ class Propagate(FewLabels):
         k = min(self.k, len(self._bank) - 1)
         self._graph = graph_of(*nearest(self._bank, self._bank, k, exclude_self=True))
         self._codes = task.codes[: task.real]
-        self._nodes, self.prior_ = self.spread(self._graph, task, self.guess(task))
+        self._guess = self.guess(task)
+        self._nodes, self.prior_ = self.spread(self._graph, task, self._guess)
 
     def guess(self, task: Task, c: float = 0.1) -> Guess | None:
-        """What the labels tell of the frequencies of the classes, if `prior` asks for it; c: of the logistic head."""
-        if not (isinstance(self.prior, str) and self.prior == "estimated") or task.classes < 2:
+        """What the labels tell of the frequencies of the classes, if `prior` asks for it and rows are unlabelled; c: of
+        the logistic head."""
+        asked = isinstance(self.prior, str) and self.prior == "estimated"
+        if not asked or task.classes < 2 or len(task.own) == task.real:
             return None
         return estimate(task.x[: task.real].flatten(1).float(), task.own, task.codes[task.own], c=c)
 
@@ -100,8 +103,7 @@ class Propagate(FewLabels):
         return np.asarray(given / given.sum())
 
     def _held_out(self, task: Task, rows: Tensor) -> Tensor:
-        rest = task.without(rows)
-        return self.spread(self._graph, rest, self.guess(rest))[0][rows]
+        return self.spread(self._graph, task.without(rows), self._guess)[0][rows]
 
     def _scores(self, x: Tensor) -> Tensor:
         """Means of the scores of the k nearest fitted rows, weighed as the graph's edges are."""

@@ -54,15 +54,14 @@ class Pseudo(FewLabels):
         features = task.x if self.whiten is None else Whitening.fit(real, self.whiten)(task.x)
         self._near = candidates(features, self.k)
         self._squares = Squares.of(real, self.penalty)
+        self._guess = Propagate(prior=self.prior).guess(task, self.c)
         self._student = self._taught(task)
 
     def _taught(self, task: Task) -> Student:
         head, propagation = weighted_head(task, self.c), Propagate(self.k, self.damping, self.prior)
 
-        guess = propagation.guess(task, self.c)
-
         def decide(graph: Graph) -> Tensor:
-            decisions = propagation.spread(graph, task, guess)[0].argmax(1)[: task.real]
+            decisions = propagation.spread(graph, task, self._guess)[0].argmax(1)[: task.real]
             decisions[task.own] = task.codes[task.own]
             return decisions
 
