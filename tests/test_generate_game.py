@@ -346,6 +346,9 @@ def test_with_zoom_d_sees_small_windows_and_parents_as_the_encoder_does(tmp_path
     generator.save(tmp_path / "g.safetensors")
     loaded = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
     torch.testing.assert_close(loaded.realness(some, some), generator.realness(some, some))
+    features, bf16 = encoder.features(pool), Compute.choose("cpu", "bf16")
+    trainer = ImageTrainer(pool, features, pairs.neighbours(features, 5), settings, bf16, 0, encoder)
+    assert trainer.step(torch.arange(16), draws(16), 0.5)["g_gradient"] > 0
 
 
 def test_a_discriminator_with_batch_norm_sees_real_and_generated_in_one_call() -> None:

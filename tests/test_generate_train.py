@@ -87,6 +87,8 @@ def test_a_window_is_cut_out_and_made_smaller():
     cut = _cut(torch.tensor([3.0, 0.0]), torch.tensor([6.0, 10.0]), 10, 6)
     assert torch.equal(cut[0], torch.eye(10)[3:9])
     one, other = together([images, images * 0.5], rows(16), window=(14, 21))
+    with torch.autocast("cpu", torch.bfloat16):  # as where D looks at real images
+        assert torch.equal(together([images], rows(16), window=(14, 21))[0], one)
     torch.testing.assert_close(one * 0.5, other)
     ramp = torch.arange(30.0).expand(400, 1, 20, 30) / 30  # what a window spans of it says how wide it is
     wide = (lambda seen: seen[:, 0, 7, -4] - seen[:, 0, 7, 3])(together([ramp], rows(400), 1e-6, window=(14, 21))[0])

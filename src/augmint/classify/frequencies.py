@@ -24,13 +24,13 @@ from augmint.seeding import permutation
 
 FOLDS, ASKED = 5, 20_000  # of the labels; rows that are looked at
 DOUBT = 1.5  # times the measured error: the jackknife knows nothing of bias
-SMALLEST = 2e-3  # share of the rows
+SMALLEST = 0.02  # of the rows that a class would have if all were equally frequent
 ROUNDS, CLOSE = 300, 1e-6  # of expectation maximisation
 
 
 def _logs(shares: Array) -> Array:
     """log of shares [..., K], with mean 0."""
-    logs = np.log(np.maximum(shares, SMALLEST))
+    logs = np.log(np.maximum(shares, SMALLEST / shares.shape[-1]))
     return np.asarray(logs - logs.mean(-1, keepdims=True))
 
 

@@ -96,7 +96,7 @@ class ImageGeneratorSettings(Strict):
     discriminators: tuple[Literal["image", "pair", "siamese", "projection", "contrastive"], ...] = ("pair", "image")
     contrast: ContrastSettings = ContrastSettings()  # of the discriminator "contrastive"
     trunk: Literal["own", "encoder"] = "encoder"  # what image, pair and projection see with; the others: own
-    zoom: bool = False  # D looks at windows made as small as the views of represent.small, half the work; trunk=encoder
+    zoom: bool = False  # D looks at windows made as small as the views of represent.small; with trunk=encoder
     condition: Literal["none", "cluster", "class"] = "none"  # what G is told of a child besides parent and noise
     clusters: Positive = 20  # of the representation, by k-means: for condition=cluster and farthest=other
     loss: Literal["adversarial", "margin", "hinge", "relativistic"] = "hinge"

@@ -14,7 +14,7 @@ Tree = dict[str, Any]
 
 
 def fast() -> Tree:
-    """Fashion-MNIST with 10 label draws in half an hour on 2 cores: the defaults, first on small views; D sees such."""
+    """Fashion-MNIST with 10 label draws in up to an hour on 2 cores: the defaults, first on small views, D too."""
     return {"represent": {"small": 0.9}, "generate": {"image": {"zoom": True}}}
 
 

@@ -77,14 +77,14 @@ def together(
     shown = draws.chance("shown", chance).long() if chance < 1 else 1
     rows = _selection(draws.integers("down", down + 1, low=-down) * shown, size[0])
     columns = _selection(draws.integers("right", right + 1, low=-right) * shown, size[1])
-    if window is not None:
-        left_out = (1 - draws.uniform("part")) * shown * (strength > 0)  # 1: the smallest window, 0: all
-        places = draws.uniform("top"), draws.uniform("left")
-        rows, columns = (
-            _cut(place * left_out * (side - out), side - left_out * (side - out), side, out) @ shift
-            for place, side, out, shift in zip(places, size, window, (rows, columns), strict=True)
-        )
     light = draws.uniform("light", low=1 - strength * LIGHT, high=1 + strength * LIGHT)
     light = (light if chance >= 1 else torch.where(draws.chance("shown", chance), light, 1.0))[:, None, None, None]
     with torch.autocast(rows.device.type, enabled=False):
+        if window is not None:
+            left_out = (1 - draws.uniform("part")) * shown * (strength > 0)  # 1: the smallest window, 0: all
+            places = draws.uniform("top"), draws.uniform("left")
+            rows, columns = (
+                _cut(place * left_out * (side - out), side - left_out * (side - out), side, out) @ shift
+                for place, side, out, shift in zip(places, size, window, (rows, columns), strict=True)
+            )
         return [(rows[:, None] @ part.float() @ columns[:, None].transpose(2, 3)) * light for part in images]

@@ -92,10 +92,7 @@ class Propagate(FewLabels):
         if not isinstance(self.prior, str):
             given = np.asarray(self.prior, np.float64)
         elif self.prior in ("uniform", "labels", "estimated"):
-            found = frequencies(self.prior, scores, counts, guess)
-            if found is None:
-                return None
-            given = found
+            return frequencies(self.prior, scores, counts, guess)
         else:
             raise FitError(f"there is no prior {self.prior!r}; choose uniform, labels, estimated or give numbers")
         if given.shape != counts.shape or not (given > 0).all():
