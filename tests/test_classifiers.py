@@ -55,10 +55,10 @@ def few(y: np.ndarray[Any, Any], each: int = 4) -> np.ndarray[Any, Any]:
 
 @pytest.fixture
 def brief_student(monkeypatch: pytest.MonkeyPatch) -> None:
-    """50 steps instead of 500 for `pseudo`, where the number of fits counts and not how good they are."""
+    """20 steps instead of 500 for `pseudo`, where the number of fits counts and not how good they are."""
 
     def brief(*given: Any, **more: Any) -> Any:
-        return fit_student(*given, **{**more, "steps": 50})
+        return fit_student(*given, **{**more, "steps": 20})
 
     monkeypatch.setattr("augmint.classify.classifiers.pseudo.fit_student", brief)
 

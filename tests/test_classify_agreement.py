@@ -12,6 +12,7 @@ from sklearn.neural_network import MLPClassifier
 
 from augmint.classify import Candidates, Student, agreeing, candidates, fit_student, graph_of, logistic
 from augmint.classify.graph import DECIDING, propagated_scores
+from augmint.classify.student import enough
 from augmint.judge.trials import load_model
 from augmint.measure.knn import nearest
 from augmint.train import Compute
@@ -112,6 +113,11 @@ def test_a_student_is_as_good_as_scikit_learns_network() -> None:
     theirs, least = (model.score(new.numpy(), truth.numpy()) for model in (network, linear))
     got = float((ours == truth).float().mean())
     assert got > theirs - 0.03 and got > least + 0.02
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(1, 30), (800, 30), (2000, 50), (4000, 100), (60_000, 100)])
+def test_few_rows_of_many_features_take_fewer_steps(rows: int, steps: int) -> None:
+    assert enough(100, rows, 500) == steps and enough(1, rows, 500) == 1 and enough(100, rows, 3) == 100
 
 
 def test_rows_without_a_decision_teach_nothing() -> None:

@@ -18,7 +18,7 @@ from augmint.augment.corruptions import KINDS, STRENGTHS
 from augmint.classify import candidates, fit_finetuned, fit_scratch, fit_student
 from augmint.classify.graph import DECIDING, propagated_scores
 from augmint.classify.linear import Squares
-from augmint.classify.student import LESSON, STEPS
+from augmint.classify.student import LESSON, STEPS, enough
 from augmint.config import Settings
 from augmint.data import load
 from augmint.data.table import ImageTable
@@ -216,7 +216,9 @@ def _propagation(s: Settings, sample: ImageTable, compute: Compute, images: int)
     propagated_scores(near.graph(hidden[:, :2]), known, 2, DECIDING)
     spread = time.perf_counter() - start
     fit_student(hidden, known, classes=2, seed=0)
-    students = (1 + LESSON / STEPS) * (time.perf_counter() - start - spread)
+    width = hidden.shape[1]
+    each = (time.perf_counter() - start - spread) / enough(STEPS, int((known >= 0).sum()), width)
+    students = each * sum(enough(steps, images, width) for steps in (STEPS, LESSON))
     return 3 * spread * images / len(sample) + students
 
 

@@ -23,6 +23,8 @@ from augmint.train import checkpoint
 
 WIDTH, STEPS, BATCH, RATE = 256, 500, 256, 3e-3
 LESSON = 200  # steps are enough of a student that only says which neighbours agree
+FULL, LEAST = 4000, 0.3  # decided rows from which on all steps are taken; with fewer in proportion, so many at least
+WIDE = 100  # features; where there are fewer, all steps are taken: they cost little, and curved bounds need them
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,11 @@ def _batches(
         yield features[rows].lerp(features[others], part), targets.lerp(other_targets, part)
 
 
+def enough(steps: int, rows: int, features: int) -> int:
+    """How many of `steps` a student takes that learns from so many rows of so many features."""
+    return steps if features < WIDE else max(1, round(steps * min(1.0, max(LEAST, rows / FULL))))
+
+
 def fit_student(
     features: Tensor,
     decisions: Tensor,
@@ -93,7 +100,8 @@ def fit_student(
     steps: int = STEPS,
 ) -> Student:
     """Train on the decided rows of features float32 [N, D]; decisions int64 [N], -1: none. `mean` and `scale` [D]
-    standardise, default: those of the features."""
+    standardise, default: those of the features. `steps` are those of many rows; few are seen often enough in fewer."""
+    steps = enough(steps, int((decisions >= 0).sum()), features.shape[1])
     mean = features.mean(0) if mean is None else mean
     scale = features.std(0).clamp_min(1e-6) if scale is None else scale
     lots = torch_generator(seed, "student")
