@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from augmint.classify import fit_logistic
@@ -224,6 +225,29 @@ def line(name: str, row: dict[str, Any]) -> str:
     return f"{name:24}{row['seconds'] / 60:6.1f}{row['images']:11,}{rates}   {heads}"
 
 
+def picture(cells: dict[str, Any], file: Path) -> None:
+    """The curves: a panel for each kind of data, a line for each side."""
+    names = list(dict.fromkeys(name.split("/")[0] for name in cells))
+    figure = Figure(figsize=(3.2 * len(names), 2.8), layout="constrained")
+    for place, data in enumerate(names, 1):
+        axes = figure.add_subplot(1, len(names), place)
+        for side, colour, mark in (("augmint", "#0072B2", "o"), ("lightly", "#D55E00", "s")):
+            curve = cells.get(f"{data}/{side}", {}).get("curve", [])
+            axes.plot(
+                [point["seconds"] / 60 for point in curve],
+                [100 * point["knn_whitened"] for point in curve],
+                color=colour, marker=mark, ms=4, label=side,
+            )  # fmt: skip
+        axes.set_title(data, loc="left", fontsize=10)
+        axes.set_xlabel("minutes of training")
+        axes.set_xlim(left=0)
+        axes.spines[["top", "right"]].set_visible(False)
+        if place == 1:
+            axes.set_ylabel("5 nearest neighbours right, %")
+            axes.legend(frameon=False, loc="lower right")
+    figure.savefig(file, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
@@ -231,7 +255,10 @@ def main() -> None:
     parser.add_argument("--cifar", help="CIFAR-10's training images, anything that `augmint check` reads")
     parser.add_argument("--minutes", type=float, help="instead of 1, 12 and 20")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--picture", type=Path, help="draw the curves that are there into this PNG; train nothing")
     o = parser.parse_args()
+    if o.picture:
+        return picture(json.loads(o.out.read_text())["cells"], o.picture)
     torch.set_num_threads(o.threads)
     sources = {"digits": "digits", "fashion-mnist": "fashion-mnist"} | ({"cifar10": o.cifar} if o.cifar else {})
     kept = json.loads(o.out.read_text()) if o.out.exists() else {"cells": {}}
@@ -247,6 +274,7 @@ def main() -> None:
             o.out.parent.mkdir(parents=True, exist_ok=True)
             o.out.write_text(json.dumps(kept, indent=1) + "\n")
         print(line(name, kept["cells"][name]), flush=True)
+    return None
 
 
 if __name__ == "__main__":

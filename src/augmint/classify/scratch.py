@@ -180,7 +180,8 @@ def fit_scratch(
     samples = Samples(images, soft, extra, settings)
 
     def step(chosen: Tensor, draws: Draws, progress: float) -> dict[str, Tensor]:
-        network.train()
+        if not network.training:  # a curve has looked at it
+            network.train()
         # Few labels repeat within a batch: address the draws by place in the batch, not by row.
         draws = Draws(draws.seed, draws.stream, draws.step, torch.arange(len(chosen), device=device))
         drawn = augment(samples.batch(chosen, draws, extra_share(progress, settings)), draws)

@@ -21,11 +21,12 @@ def fast() -> Tree:
 def demo() -> Tree:
     """scikit-learn's digits in 2 to 6 minutes on 2 cores."""
     return {
-        "represent": {"width": 24, "images": 60_000},
-        "generate": {"image": {"images": 32_000}, "feature": {"images": 45_000}},
-        "classify": {"images": 9_600, "batch": 32, "width": 16},
+        "represent": {"width": 24, "images": 40_000},
+        "generate": {"image": {"images": 20_000}, "feature": {"images": 30_000}},
+        "classify": {"images": 6_400, "batch": 32, "width": 16},
         "mint": {"parents_per_class": 60},
         "measure": {"images": 60_000},
+        "judge": {"select_folds": 2},
     }
 
 
