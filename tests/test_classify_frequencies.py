@@ -48,7 +48,8 @@ def test_a_guess_counts_as_far_as_its_error_does_not_explain_where_it_is() -> No
     assert Guess(logs, 0.1).beside(np.array([0.0, 0.5, 0.5])).min() > 0  # a class that nothing was decided for
 
 
-def test_the_error_is_that_of_the_jackknife_over_folds() -> None:
+def test_the_error_is_that_of_the_jackknife_over_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("augmint.classify.frequencies.ENOUGH", 2)
     x, y, rows = overlapping((300, 200, 100), 2)
     got = estimate(x, rows, y[rows], c=1.0)
     assert got is not None
@@ -68,13 +69,19 @@ def test_the_error_is_that_of_the_jackknife_over_folds() -> None:
 def test_many_labels_tell_the_frequencies_and_few_know_that_they_cannot(counts: tuple[int, ...]) -> None:
     truth = np.array(counts) / sum(counts)
     x, y, rows = overlapping(counts, 40)
-    many, (_, _, three) = estimate(x, rows, y[rows], c=1.0), overlapping(counts, 3)
-    few = estimate(x, three, y[three], c=1.0)
+    many, (_, _, five) = estimate(x, rows, y[rows], c=1.0), overlapping(counts, 5)
+    few = estimate(x, five, y[five], c=1.0)
     assert many is not None and few is not None
     found = np.exp(many.logs) / np.exp(many.logs).sum()
     assert np.abs(found - truth).sum() < 0.2
     assert few.error > 3 * many.error
-    assert estimate(x, three[::3], y[three[::3]], c=1.0) is None  # one label a class
+
+
+@pytest.mark.parametrize(("each", "asked"), [((1, 40, 40), False), ((4, 4, 4), False), ((2, 3, 10), True)])
+def test_too_few_labels_are_not_asked(each: tuple[int, ...], asked: bool) -> None:
+    x, y, _ = overlapping((333, 333, 334), 1)
+    rows = torch.cat([torch.nonzero(y == k)[:count, 0] for k, count in enumerate(each)])
+    assert (estimate(x, rows, y[rows], c=1.0) is not None) == asked
 
 
 def test_labels_that_are_as_frequent_as_their_classes_are_not_taken_for_a_shift() -> None:

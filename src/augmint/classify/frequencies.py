@@ -22,6 +22,7 @@ from augmint.classify.logistic import fit_logistic
 from augmint.measure.calibration import best_temperature
 from augmint.seeding import permutation
 
+ENOUGH = 5  # labels a class, on average; with fewer the guess was worth nothing (docs/log.md)
 FOLDS, ASKED = 5, 20_000  # of the labels; rows that are looked at
 DOUBT = 1.5  # times the measured error: the jackknife knows nothing of bias
 SMALLEST = 0.02  # of the rows that a class would have if all were equally frequent
@@ -67,10 +68,11 @@ def estimate(
     hidden: Tensor, rows: Tensor, labels: Tensor, *, c: float, mean: Tensor | None = None, scale: Tensor | None = None
 ) -> Guess | None:
     """From hidden [N, D] of all rows and the labels int64 [n], 0 … K − 1, each at least once, of `rows` int64 [n] of
-    them; c, mean and scale as `fit_logistic` takes them. None where a class has one label: nothing can be held out."""
+    them; c, mean and scale as `fit_logistic` takes them. None where there are too few labels to ask: fewer than
+    `ENOUGH` a class, or one of a class, so that nothing can be held out."""
     counts = torch.bincount(labels)
     folds = min(FOLDS, int(counts.min()))
-    if folds < 2:
+    if folds < 2 or len(labels) < ENOUGH * len(counts):
         return None
     mean = hidden.mean(0) if mean is None else mean
     scale = hidden.std(0).clamp_min(1e-6) if scale is None else scale

@@ -99,7 +99,7 @@ class Situation:
 
     @shared
     def guess(self) -> Guess | None:
-        """How frequent the classes with labels are in the pool. None where it cannot be asked: with one label a class,
+        """How frequent the classes with labels are in the pool. None where it cannot be asked: with few labels a class,
         and with a target, whose images look otherwise than those that the labels are of."""
         m, codes = self.material, torch.unique(self.labels, return_inverse=True)[1]
         if m.pool_table.of_target.any():
