@@ -19,7 +19,7 @@ $(VENV)/.ready: pyproject.toml requirements/core.txt requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## The main job on scikit-learn's digits: 10 labels a class, 2 to 6 minutes on 2 cores
+demo: setup ## The main job on scikit-learn's digits: 10 labels a class, three minutes on 2 cores
 	$(BIN)/augmint run digits --labels-per-class 10 --seed 1 --preset demo --out runs/demo
 
 test: setup ## Lint, types and tests, side by side

@@ -19,7 +19,7 @@ def fast() -> Tree:
 
 
 def demo() -> Tree:
-    """scikit-learn's digits in 2 to 6 minutes on 2 cores."""
+    """scikit-learn's digits in three minutes on 2 slow cores."""
     return {
         "represent": {"width": 24, "images": 40_000},
         "generate": {"image": {"images": 20_000}, "feature": {"images": 30_000}},
