@@ -258,7 +258,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw the curves that are there into this PNG; train nothing")
     o = parser.parse_args()
     if o.picture:
-        return picture(json.loads(o.out.read_text())["cells"], o.picture)
+        picture(json.loads(o.out.read_text())["cells"], o.picture)
+        return
     torch.set_num_threads(o.threads)
     sources = {"digits": "digits", "fashion-mnist": "fashion-mnist"} | ({"cifar10": o.cifar} if o.cifar else {})
     kept = json.loads(o.out.read_text()) if o.out.exists() else {"cells": {}}
@@ -274,7 +275,6 @@ def main() -> None:
             o.out.parent.mkdir(parents=True, exist_ok=True)
             o.out.write_text(json.dumps(kept, indent=1) + "\n")
         print(line(name, kept["cells"][name]), flush=True)
-    return None
 
 
 if __name__ == "__main__":
