@@ -2,9 +2,10 @@
 
     python benchmarks/mint.py [--count 20000] [--workers 2] [--rounds 3]
 
-Networks have the default sizes and hardly any training: speed does not depend on their weights. The pool is smooth
-random pictures. Everything counts but reading the pool once: drawing, all scores (nearest of 50,000 real images, D,
-classifier), near-duplicates, caps. Writes benchmarks/results/mint.json, with the share of each part on one core.
+Networks have the sizes of the presets and hardly any training: speed does not depend on their weights. The pool is
+smooth random pictures. Everything counts but reading the pool once: D's look at the parents, drawing, all scores
+(nearest of 50,000 real images, D, classifier), near-duplicates, caps. Writes benchmarks/results/mint.json, with the
+share of each part on one core.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from augmint.generate.image import train_image_generator
 from augmint.judge.workers import over_cores
 from augmint.mint import Thresholds, Wish, Work, filters, many, mint_many
 from augmint.mint.distances import nearest_images, to_parents
-from augmint.mint.draw import judge
+from augmint.mint.draw import judge, look
 from augmint.represent import train_encoder
 from augmint.seeding import torch_generator
 from augmint.train import Compute
@@ -52,7 +53,7 @@ def pool_of(count: int) -> ImageTable:
 def work_of(pool: ImageTable, compute: Compute) -> Work:
     some = pool.take(torch.arange(2000))
     encoder = train_encoder(some, RepresentSettings(images=256, latent=0), compute, seed=0)
-    learn = ImageGeneratorSettings(images=640)
+    learn = ImageGeneratorSettings(images=640, zoom=True)  # as presets have it
     generator = train_image_generator(some, encoder.features(some), learn, compute, seed=0, encoder=encoder)
     facts = {"network": "cnn", "shape": list(SHAPE), "width": 32, "classes": CLASSES}
     network = compute.place(build("cnn", SHAPE, 32, CLASSES)).eval()
@@ -66,15 +67,16 @@ def work_of(pool: ImageTable, compute: Compute) -> Work:
 
 
 def parts(work: Work) -> dict[str, float]:
-    """Microseconds an image of each part, one core."""
+    """Microseconds an image of each part, one core; each parent is looked at once, however many children it has."""
     mint = many._Mint(work, Wish(10, False, 0), Path("unused"))
     steps, places = mint.place(range(1))
     rows, labels, count = work.parents[places], work.labels[places], len(places)
-    images = mint.draw(rows, steps)
+    images, looked = mint.draw(rows, steps), look(work.generator, work.pool, rows)
     pieces: dict[str, Callable[[], object]] = {
         "draw": lambda: mint.draw(rows, steps),
         "nearest real image": lambda: nearest_images(images, work.pool, small=mint.small),
-        "realness": lambda: judge(work.generator.realness, images, work.pool, rows),
+        "look at parents": lambda: look(work.generator, work.pool, rows),
+        "realness": lambda: judge(work.generator, images, looked, torch.arange(count)),
         "classifier": lambda: filters.agreement(work.classifier(images), labels),
         "contrast": lambda: filters.contrast(images),
         "to parents": lambda: to_parents(images, work.pool, rows),

@@ -317,7 +317,9 @@ def test_d_on_the_encoder_trains_saves_and_leaves_the_encoder_alone(names: tuple
     torch.testing.assert_close(trunk.features(images.float() / 255) / trunk.outputs**0.5, encoder.features(images))
     generator.save(tmp_path / "g.safetensors")
     loaded = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
-    torch.testing.assert_close(loaded.realness(images, images), generator.realness(images, images))
+    torch.testing.assert_close(
+        loaded.realness(images, loaded.look(images)), generator.realness(images, generator.look(images))
+    )
     state = checkpoint.load(tmp_path / "g.safetensors")
     del state["form"]
     checkpoint.save(tmp_path / "old.safetensors", state)
@@ -342,10 +344,13 @@ def test_with_zoom_d_sees_small_windows_and_parents_as_the_encoder_does(tmp_path
     torch.testing.assert_close(trunk.features(shown) / trunk.outputs**0.5, encoder.features(some))
     small = torch.nn.functional.interpolate(shown, (17, 17), mode="bilinear", antialias=True)
     wanted = torch.stack([judge(trunk(small), trunk.features(shown)) for judge in generator.judges]).mean(0)
-    torch.testing.assert_close(generator.realness(some, some), wanted)
+    looked = generator.look(some)
+    torch.testing.assert_close(generator.realness(some, looked), wanted)
+    assert torch.equal(generator.realness(some, some), generator.realness(some, looked))
+    torch.testing.assert_close(looked, trunk.of_whitened(encoder.features(some)))  # as in training
     generator.save(tmp_path / "g.safetensors")
     loaded = ImageGenerator.load(tmp_path / "g.safetensors", CPU)
-    torch.testing.assert_close(loaded.realness(some, some), generator.realness(some, some))
+    torch.testing.assert_close(loaded.realness(some, loaded.look(some)), generator.realness(some, looked))
     features, bf16 = encoder.features(pool), Compute.choose("cpu", "bf16")
     trainer = ImageTrainer(pool, features, pairs.neighbours(features, 5), settings, bf16, 0, encoder)
     assert trainer.step(torch.arange(16), draws(16), 0.5)["g_gradient"] > 0

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from augmint.config import MintSettings
 from augmint.errors import InputError, UsageError
 from augmint.mint import filters, mint_features, mint_images
-from augmint.mint.draw import draw, judge
+from augmint.mint.draw import draw, judge, look
 from augmint.mint.features import feature_thresholds
 from augmint.seeding import Draws
 from fake_mint import LOOSE, Collapsed, Constant, Fake, Sickly, digits, measured, mint, sure
@@ -135,9 +136,28 @@ def test_minting_twice_is_minting_once() -> None:
 
 
 def test_judge_pairs_children_with_their_parents() -> None:
+    class Far(Fake):
+        def realness(self, images: Tensor, parents: Tensor) -> Tensor:
+            return (images.float() - parents.float()).abs().amax((1, 2, 3))
+
     rows = torch.arange(599, -1, -1)
-    found = judge(lambda a, b: (a.float() - b.float()).abs().amax((1, 2, 3)), POOL.gather(rows), POOL, rows)
-    assert torch.equal(found, torch.zeros(600))
+    some = rows[:520]
+    places = torch.arange(520).flip(0)
+    found = judge(Far(), POOL.gather(some.flip(0)), look(Far(), POOL, some), places)
+    assert torch.equal(found, torch.zeros(520))
+    assert judge(Far(), POOL.gather(some), look(Far(), POOL, some), places).max() > 0
+
+
+def test_each_parent_is_looked_at_once() -> None:
+    class Counting(Fake):
+        looked: ClassVar[list[int]] = []
+
+        def look(self, parents: Tensor) -> Tensor:
+            self.looked += [len(parents)]
+            return parents
+
+    mint(Counting(), POOL, count=600, settings=LOOSE.model_copy(update={"children": 3}))
+    assert Counting.looked == [512, 512]  # 600 of them, in full batches
 
 
 def test_post_processing_changes_pixels_and_mixing_is_refused() -> None:

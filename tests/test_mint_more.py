@@ -32,7 +32,7 @@ ANY = {"mint": {"agreement": 0}}  # the preset's judge is sure of nothing
 def generator() -> Iterator[None]:
     """One whose children pass: so short a training leaves grey ones."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("generate", "realness"):
+        for name in ("generate", "look", "realness"):
             patch.setattr(ImageGenerator, name, lambda self, *given, name=name: getattr(Fake(30.0), name)(*given))
         yield
 

@@ -63,25 +63,35 @@ class ImageGenerator:
         return torch.cat(parts) if parts else images.clone()
 
     @torch.inference_mode()
+    def look(self, parents: Tensor) -> Tensor:
+        """uint8 parents [N, C, H, W] → what D compares their children with, on the CPU: features float32 [N, d] where D
+        stands on an encoder, else the images themselves."""
+        self._check(parents)
+        if self.trunk is None:
+            return parents
+        with self.compute.autocast():
+            return self.trunk.features(to_float(parents, self.compute)).cpu()
+
+    @torch.inference_mode()
     def realness(self, images: Tensor, parents: Tensor, batch: int = 256) -> Tensor:
-        """uint8 [N, C, H, W] twice → float32 [N] on the CPU: D's logits, the mean over discriminators."""
+        """uint8 [N, C, H, W] and their parents, as such or as `look` saw them → float32 [N] on the CPU: D's logits, the
+        mean over discriminators."""
         self._check(images)
         self.judges.eval()
         parts = [torch.zeros(0)]
         for some, of in zip(torch.split(images, batch), torch.split(parents, batch), strict=True):
-            pair = self._seen(some, of)
             with self.compute.autocast():
+                pair = self._seen(some, of)
                 parts.append(torch.stack([judge(*pair).float() for judge in self.judges]).mean(0).cpu())
         return torch.cat(parts)
 
     def _seen(self, images: Tensor, parents: Tensor) -> tuple[Tensor, Tensor]:
-        """What D is given of images and their parents; a parent of several is looked at once."""
+        """What D is given of images and their parents."""
+        shown = to_float(images, self.compute)
         if self.trunk is None:
-            return to_float(images, self.compute), to_float(parents, self.compute)
-        each, of = torch.unique(parents.flatten(1), dim=0, return_inverse=True)
-        with self.compute.autocast():
-            anchors = self.trunk.features(to_float(each.view(-1, *parents.shape[1:]), self.compute))
-            return self.trunk(self.trunk.whole(to_float(images, self.compute))), anchors[of.to(anchors.device)]
+            return shown, to_float(parents, self.compute)
+        anchors = self.look(parents) if parents.dtype == torch.uint8 else parents
+        return self.trunk(self.trunk.whole(shown)), anchors.to(shown.device)
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or tuple(images.shape[1:]) != tuple(self.shape) or images.dtype != torch.uint8:

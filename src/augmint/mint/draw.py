@@ -25,14 +25,18 @@ MIXING = ("mixup", "cutmix")  # they would give a child a second parent
 
 
 class Generator(Protocol):
-    """What minting asks of a generator of images or of features; both answer on the CPU."""
+    """What minting asks of a generator of images; it answers on the CPU."""
 
     def generate(self, images: Tensor, draws: Draws, /) -> Tensor:
-        """One child of each parent; same shape and type."""
+        """uint8 [N, C, H, W]: one child of each parent."""
         ...
 
-    def realness(self, images: Tensor, parents: Tensor, /) -> Tensor:
-        """float32 [N]: D's logit of (child, parent)."""
+    def look(self, parents: Tensor, /) -> Tensor:
+        """[N, …]: what D compares the children of these parents with."""
+        ...
+
+    def realness(self, images: Tensor, looked: Tensor, /) -> Tensor:
+        """float32 [N]: D's logit of (child, parent that was looked at)."""
         ...
 
 
@@ -95,10 +99,15 @@ def draw_each(
     return made
 
 
-def judge(score: Callable[[Tensor, Tensor], Tensor], images: Tensor, pool: ImageTable, parent_rows: Tensor) -> Tensor:
-    """float32 [N]: `score` (such as a generator's realness) of images and their parents, batch by batch."""
+def look(generator: Generator, pool: ImageTable, rows: Tensor) -> Tensor:
+    """[P, …]: what D compares the children of these rows of the pool with, batch by batch."""
+    parts = [generator.look(pool.gather(part, "cpu"))[:count] for part, count in full_batches(rows)]
+    return torch.cat(parts) if parts else torch.zeros(0)
+
+
+def judge(generator: Generator, images: Tensor, looked: Tensor, parents: Tensor) -> Tensor:
+    """float32 [N]: the realness of images whose parents are at these places, int64 [N], of `looked` [P, …]."""
     found = [torch.zeros(0)]
     for part, count in full_batches(torch.arange(len(images))):
-        parents = pool.gather(parent_rows[part], "cpu")
-        found.append(score(images[part], parents).float().cpu()[:count])
+        found.append(generator.realness(images[part], looked[parents[part]]).float().cpu()[:count])
     return torch.cat(found)

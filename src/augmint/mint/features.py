@@ -13,6 +13,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ from augmint.data.sheet import sheet
 from augmint.errors import InputError
 from augmint.measure.knn import nearest
 from augmint.mint import filters
-from augmint.mint.draw import STREAM, Generator, full_batches, numbered
+from augmint.mint.draw import STREAM, full_batches, numbered
 from augmint.mint.thresholds import bounds, real_pairs
 from augmint.seeding import Draws
 from augmint.train.checkpoint import atomic_write
@@ -35,6 +36,18 @@ BLOCK = 512
 FAR = "far from all real ones"
 MOST = 40_000  # of all classes together, unless there are more labels
 SCORES = ("realness", "real_distance", "agreement", "minted_distance")
+
+
+class Generator(Protocol):
+    """What minting asks of a generator of features; it answers on the CPU."""
+
+    def generate(self, features: Tensor, draws: Draws, /) -> Tensor:
+        """float32 [N, D]: one child of each parent."""
+        ...
+
+    def realness(self, features: Tensor, parents: Tensor, /) -> Tensor:
+        """float32 [N]: D's logit of (child, parent)."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from augmint.data.table import ImageTable
 from augmint.errors import InputError
 from augmint.mint import filters
 from augmint.mint.distances import ReducedPool, nearest_images, to_earlier, to_parents
-from augmint.mint.draw import Generator, draw, judge, numbered
+from augmint.mint.draw import Generator, draw, judge, look, numbered
 from augmint.mint.thresholds import Thresholds
 
 Classifier = Callable[[Tensor], Tensor]
@@ -106,15 +106,20 @@ def score(
     labels: Tensor,
     classifier: Classifier,
     small: ReducedPool | None = None,
+    looked: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """What the judges say of candidates uint8 [N, C, H, W], each for itself: float32 [N] by name, and the row of the
-    nearest real image. `small`: `ReducedPool.of(pool)`, where it is at hand."""
+    nearest real image. Where they are at hand: `small`, `ReducedPool.of(pool)`, and what D saw when it `looked` at the
+    parents, with the place of each candidate's parent there."""
+    if looked is None:  # at each parent once
+        distinct, places = torch.unique(parents, return_inverse=True)
+        looked = look(generator, pool, distinct), places
     real_distance, nearest_rows = nearest_images(images, pool, small=small)
     scores = {
         "contrast": filters.contrast(images),
         "parent_distance": to_parents(images, pool, parents),
         "real_distance": real_distance,
-        "realness": judge(generator.realness, images, pool, parents),
+        "realness": judge(generator, images, *looked),
         "agreement": filters.agreement(_probabilities(classifier, images, len(pool.classes)), labels),
     }
     return scores, nearest_rows

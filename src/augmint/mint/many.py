@@ -22,7 +22,7 @@ from augmint.data.table import ImageTable
 from augmint.errors import UsageError
 from augmint.mint.caps import Wish
 from augmint.mint.distances import ReducedPool
-from augmint.mint.draw import BATCH, Generator, draw_each
+from augmint.mint.draw import BATCH, Generator, draw_each, look
 from augmint.mint.images import Classifier, Minted, check_parents, reasons, score, table_of
 from augmint.mint.thresholds import Thresholds
 from augmint.train import checkpoint
@@ -59,6 +59,7 @@ class _Mint:
         self.work, self.wish, self.folder = work, wish, folder
         self.small = work.small or ReducedPool.of(work.pool)
         self.images, self.scores = torch.empty((0, *work.pool.shape), dtype=torch.uint8), dict[str, Tensor]()
+        self.looked = look(work.generator, work.pool, work.parents[:0])
         self.nearest = self.steps = self.places = torch.empty(0, dtype=torch.int64)
         classes = len(set(work.labels.tolist()))
         self.of_each, self.target = wish.of_each(classes), wish.target(classes)
@@ -72,6 +73,13 @@ class _Mint:
         candidates = torch.arange(pieces.start * PIECE, pieces.stop * PIECE)
         return candidates // len(self.work.parents), candidates % len(self.work.parents)
 
+    def look(self, pieces: range) -> None:
+        """Show D the parents of these pieces, once for all processes and all children."""
+        new = self.work.parents[len(self.looked) : pieces.stop * PIECE]
+        if len(new):
+            seen = look(self.work.generator, self.work.pool, new)
+            self.looked = torch.cat([self.looked, seen]) if len(self.looked) else seen
+
     def make(self, piece: int) -> None:
         """Draw and score a piece; whole on the disk or not there."""
         if self.path(piece).exists():
@@ -79,7 +87,8 @@ class _Mint:
         work, (steps, places) = self.work, self.place(range(piece, piece + 1))
         rows, labels = work.parents[places], work.labels[places]
         images = self.draw(rows, steps)
-        scores, nearest = score(work.generator, work.pool, images, rows, labels, work.classifier, self.small)
+        given = (work.generator, work.pool, images, rows, labels, work.classifier)
+        scores, nearest = score(*given, self.small, (self.looked, places))
         checkpoint.save(self.path(piece), {"images": images, "nearest": nearest, "scores": scores})
 
     def draw(self, rows: Tensor, steps: Tensor) -> Tensor:
@@ -147,6 +156,7 @@ def mint_many(work: Work, wish: Wish, folder: Path, over: Over) -> Minted:
     mint, pieces = _Mint(work, wish, folder), 0
     wanted = min(math.ceil(2 * mint.target / PIECE), IN_VAIN)
     while True:
+        mint.look(range(pieces, wanted))
         over(mint.make, range(pieces, wanted))
         mint.read(range(pieces, wanted))
         pieces, reason = wanted, mint.reasons()

@@ -18,7 +18,7 @@ from augmint.errors import InputError
 from augmint.generate.pairs import wander
 from augmint.measure.knn import nearest
 from augmint.mint.distances import ReducedPool, nearest_images
-from augmint.mint.draw import Generator, judge
+from augmint.mint.draw import Generator, judge, look
 from augmint.mint.filters import contrast
 from augmint.seeding import Draws, permutation
 
@@ -109,7 +109,8 @@ def thresholds_from(
         raise InputError(f"{len(features)} features for {len(pool)} images; compute them from the same table")
     rows, others = pairs or real_pairs(features, seed)
     images = pool.gather(others, "cpu")
-    low, high = bounds(judge(generator.realness, images, pool, rows), settings.realness)
+    looked = look(generator, pool, rows)
+    low, high = bounds(judge(generator, images, looked, torch.arange(len(rows))), settings.realness)
     distances, _ = nearest_images(images, pool, own=others, small=small)
     finite = distances[distances.isfinite()].double()
     flattest = float(contrast(images).double().quantile(0.01))
