@@ -4,10 +4,10 @@
 
 Fashion-MNIST's training images, no labels. At 16 × 16 every loss, with and without spectral normalisation of D, with
 and without R1 and R2 (β 1), as a plain game: λ 1, no reconstruction, no diversity term, the default's networks and
-rates. At 28 × 28, full length: the default, whose D stands on the encoder that finds neighbours; D with convolutions of
-its own and less to say, the default before; and the article's form: adversarial loss with the slip corrected, D on the
-projection with its BatchNorm head, N(0, 0.02), no spectral normalisation, no constraint, no change to what D sees, no
-average of weights (its tanh is our sigmoid on another scale).
+rates. At 28 × 28, full length: the default, whose D stands on the encoder that finds neighbours and sees windows; D
+with convolutions of its own and less to say, the default before; and the article's form: adversarial loss with the slip
+corrected, D on the projection with its BatchNorm head, N(0, 0.02), no spectral normalisation, no constraint, no change
+to what D sees, no average of weights (its tanh is our sigmoid on another scale).
 
 FD-cnn: Fréchet distance between the features of 5,000 children and 5,000 real images, in an encoder that shares
 nothing with G, D and the neighbours, measured at ten moments; the least is the best. *real*: the same of 5,000 other
@@ -15,7 +15,8 @@ real images. *Gaussian in pixel PCA*: the rival, a Gaussian on the first princip
 number and scale are chosen by this very distance. A run whose loss or weights are no longer finite has diverged.
 Gradient norms: medians of the first and the last tenth of the game, and the largest.
 
-Cell by cell, so that it goes on where it was stopped. Prints the table and writes benchmarks/results/stability.json.
+Cell by cell, so that it goes on where it was stopped. Prints the table and writes benchmarks/results/stability.json;
+`--picture docs/stability.png` draws the cells at full size that are there and trains nothing.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from augmint.config import DataSettings, ImageGeneratorSettings, OptimiserSettings, RepresentSettings
@@ -48,6 +51,8 @@ MEASURED, MOMENTS = 5000, 10
 POOL = {16: 20_000, 28: 50_000}  # training images that the game learns from; 10,000 others are kept for measuring
 IMAGES = {16: 40_000, 28: 160_000}
 COMPONENTS, SCALES = (8, 16, 32, 64, 128), (0.6, 0.7, 0.8, 0.9, 1.0)
+COLOURS = {"default": "#0072B2", "own": "#009E73", "article": "#D55E00"}
+BATCH = ImageGeneratorSettings().batch
 Seen = dict[str, Any]
 
 
@@ -70,7 +75,8 @@ def cells(size: int) -> dict[str, ImageGeneratorSettings]:
             "g_optimiser": OptimiserSettings(),
         }
         own = whole.model_copy(update={"trunk": "own", "lambda_": 0.02})
-        return {"default": whole, "own": own, "article": whole.model_copy(update=article)}
+        default = whole.model_copy(update={"zoom": True})  # as presets have it
+        return {"default": default, "own": own, "article": whole.model_copy(update=article)}
     plain = whole.model_copy(update={"trunk": "own", "lambda_": 1.0, "reconstruction": 0.0, "diversity": 0.0})
     found = {}
     for loss, spectral, beta in product(("adversarial", "margin", "hinge", "relativistic"), (True, False), (0.0, 1.0)):
@@ -208,6 +214,46 @@ def show(kept: dict[str, Any]) -> None:
                 print(row(name, list(runs.values())))
 
 
+def smoothed(values: list[float], images: int) -> tuple[list[float], list[float]]:
+    """Thousands of images and the median of every fiftieth of the values, which were taken evenly up to the end (D's
+    gradient from where D takes part)."""
+    each = max(1, len(values) // 50)
+    at = [images - 10 * BATCH * (len(values) - i) for i in range(0, len(values), each)]
+    return [x / 1000 for x in at], [statistics.median(values[i : i + each]) for i in range(0, len(values), each)]
+
+
+def panel(figure: Figure, place: int, title: str) -> Axes:
+    """One of three, with a logarithmic scale."""
+    axes = figure.add_subplot(1, 3, place)
+    axes.set_yscale("log")
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel("thousand images seen by G")
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def picture(of: dict[str, Any], file: Path) -> None:
+    """Distance and gradients over the training: a line for each seed, a colour for each cell."""
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    distance = panel(figure, 1, "FD-cnn to real images")
+    gradients = [panel(figure, 2, "gradient norm of D"), panel(figure, 3, "gradient norm of G")]
+    for name, colour in COLOURS.items():
+        runs = of["cells"].get(name, {})
+        for i, run in enumerate(runs.values()):
+            label = f"{name} ({len(runs)} seeds)" if i == 0 else None
+            images, found = zip(*run["curve"], strict=True)
+            distance.plot([x / 1000 for x in images], found, color=colour, lw=1, label=label)
+            for axes, key in zip(gradients, ("d_gradient", "g_gradient"), strict=True):
+                axes.plot(*smoothed(run[key], images[-1]), color=colour, lw=0.6)
+    for value, style, label in (
+        (of["rival"]["fd"], "--", "Gaussian, pixel PCA"),
+        (of["real"], ":", "other real images"),
+    ):
+        distance.axhline(value, color="grey", ls=style, lw=1, label=label)
+    figure.legend(*distance.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+    figure.savefig(file, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", type=int, default=[16, 28], choices=(16, 28))
@@ -216,7 +262,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/stability"))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--picture", type=Path, help="draw the cells at full size into this PNG; train nothing")
     o = parser.parse_args()
+    if o.picture:
+        picture(json.loads(o.out.read_text())["sizes"]["28"], o.picture)
+        return
     if o.threads:
         torch.set_num_threads(o.threads)
     compute = Compute.choose()
