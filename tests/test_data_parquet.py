@@ -81,3 +81,12 @@ def test_parquet_that_is_broken(tmp_path: Path) -> None:
     (tmp_path / "c.parquet").write_bytes(data)
     with pytest.raises(InputError, match=r"c\.parquet"):
         load(tmp_path / "c.parquet")
+
+
+@pytest.mark.parametrize("inner", [str, int])
+def test_what_is_no_bytes_is_never_opened_as_a_file(tmp_path: Path, inner: type) -> None:
+    picture(1).save(tmp_path / "secret.png")
+    images = [{"bytes": inner(tmp_path / "secret.png") if inner is str else i, "path": "x"} for i in (1, 2)]
+    pq.write_table(pa.table({"image": images, "label": [0, 1]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="no images that augmint can read"):
+        load(tmp_path / "a.parquet")

@@ -69,9 +69,10 @@ def schema_of(path: Path) -> Any:
 
 
 def _is_image(field: Any) -> bool:
+    """Bytes, alone or in a struct: text there would be taken for the name of a file, a number for an open one."""
     kind = field.type
     if pa.types.is_struct(kind):
-        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+        return any(_is_image(kind.field(i)) for i in range(kind.num_fields) if kind.field(i).name == "bytes")
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
