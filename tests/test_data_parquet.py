@@ -90,3 +90,22 @@ def test_what_is_no_bytes_is_never_opened_as_a_file(tmp_path: Path, inner: type)
     pq.write_table(pa.table({"image": images, "label": [0, 1]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="no images that augmint can read"):
         load(tmp_path / "a.parquet")
+
+
+ODD = {
+    "nanoseconds": pa.array([1, 2], pa.timestamp("ns")),
+    "durations": pa.array([1, 2], pa.duration("ns")),
+    "far future": pa.array([2**58, 1], pa.timestamp("us")),
+    "lists": pa.array([[1], [2]]),
+    "structs": pa.array([{"a": 1}, {"a": 2}]),
+}
+
+
+@pytest.mark.parametrize("labels", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("manifest", [False, True])
+def test_labels_that_are_none_are_refused(tmp_path: Path, labels: pa.Array, manifest: bool) -> None:
+    data = [encoded(picture(i)) for i in range(2)]
+    first = {"file_name": ["0.png", "1.png"]} if manifest else {"image": [{"bytes": d, "path": "x.png"} for d in data]}
+    pq.write_table(pa.table({**first, "label": labels}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="a"):
+        load(tmp_path / "a.parquet")

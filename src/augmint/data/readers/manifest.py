@@ -73,7 +73,7 @@ def _from_parquet(path: Path) -> dict[str, list[Any]]:
         with pq.ParquetFile(path) as file:
             table = file.read(columns=[name for name in COLUMNS if name in file.schema_arrow.names])
             return {name: table.column(name).to_pylist() for name in table.column_names}
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:  # the last two: times beyond Python's
         raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
 
 

@@ -7,7 +7,7 @@ all its Parquet files, split by their names (train-00000-of-00002.parquet).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,8 @@ def _class_names(schema: Any, column: str | None) -> list[str] | None:
 
 def _names_from_paths(labels: list[Any], paths: list[str]) -> list[str] | None:
     """Class names, where the images' stored folders tell them without contradiction (…/automobile/1.jpg)."""
+    if not all(isinstance(label, Hashable) for label in labels):  # lists, …: refused where labels are read
+        return None
     pairs = {(label, Path(path).parent.name) for label, path in zip(labels, paths, strict=True) if label is not None}
     numbers, names = {a for a, _ in pairs}, {b for _, b in pairs}
     clear = len(pairs) == len(numbers) == len(names) and "" not in names
@@ -139,9 +141,9 @@ def _columns(file: Path, image: str, wanted: list[str]) -> tuple[int, Row]:
         with pq.ParquetFile(file) as opened:
             table = opened.read(columns=[*(name for name in wanted if name in schema.names), *inner])
             rows = opened.metadata.num_rows
-    except (OSError, pa.ArrowException) as error:
+        values: Row = {name: table.column(name).to_pylist() for name in table.column_names if name != image}
+    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:  # the last two: times beyond Python's
         raise _broken(file, error) from error
-    values: Row = {name: table.column(name).to_pylist() for name in table.column_names if name != image}
     known: list[Any] = [None] * rows
     if inner:
         known = [p for chunk in table.column(image).chunks for p in chunk.field("path").to_pylist()]
