@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,37 @@ def test_npz_that_is_no_npz_cut_or_huge(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "b.npz", images=np.zeros((1, 20_000, 20_000), bool))
     with pytest.raises(InputError, match="more than the 80 million allowed"):
         load(tmp_path / "b.npz")
+
+
+def npy(header: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header.encode() + b"\n"
+
+
+@pytest.mark.parametrize("shape", ["(18446744073709551617, 8, 8)", "(" * 500])
+def test_npz_with_a_false_header(tmp_path: Path, shape: str) -> None:
+    content = npy(f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", content)
+    (tmp_path / "a.npy").write_bytes(content)
+    for name in ("a.npz", "a.npy"):
+        with pytest.raises(InputError, match=r"not a readable \.npz"):
+            load(tmp_path / name)
+
+
+@pytest.mark.parametrize(("first", "central", "value"), [(6, 8, 1), (8, 10, 99)], ids=["encrypted", "compression"])
+def test_npz_that_zipfile_cannot_open(tmp_path: Path, first: int, central: int, value: int) -> None:
+    np.savez(tmp_path / "a.npz", images=images(3))
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[first] = data[data.find(b"PK\x01\x02") + central] = value
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"not a readable \.npz"):
+        load(tmp_path / "a.npz")
+
+
+def test_npz_with_other_files_in_it_and_one_class_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images", b"cos\nsystem\n")
+    with pytest.raises(InputError, match="no images in it"):
+        load(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", images=images(3), labels=np.zeros(3, int), classes=np.array("cat"))
+    assert load(tmp_path / "b.npz").classes == ("cat",)

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ IMAGES = ("images", "image", "x", "data", "imgs")
 LABELS = ("labels", "label", "y", "target", "targets")
 GROUPS = ("groups", "group")
 Array = np.ndarray[Any, Any]
+BROKEN = (
+    *(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, struct.error),
+    *(OverflowError, SyntaxError, TokenError, RuntimeError),  # false headers; encrypted, compressed in unknown ways
+)
 
 
 def claims(path: Path) -> int:
@@ -58,12 +63,13 @@ def _arrays(path: Path) -> dict[str, Array]:
                     with archive.open(name) as member:
                         _check_header(member, name.removesuffix(".npy"))
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+            found = {name: stored[name] for name in stored.files}
+        return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}  # else other files
     except BadImage as bad:
         raise InputError(f"{path}: {bad}") from bad
     except MemoryError as error:
         raise InputError(f"{path}: larger than the memory; store the images as files or Parquet") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, struct.error, KeyError) as error:
+    except BROKEN as error:
         raise InputError(f"{path}: not a readable .npz file ({str(error).splitlines()[0]}); write it again") from error
 
 
@@ -116,7 +122,7 @@ def read(path: Path) -> Source:
         path.stem,
         np.concatenate(images),
         labels,
-        None if names is None else [str(name) for name in names.tolist()],
+        None if names is None else [str(name) for name in np.ravel(names).tolist()],
         np.repeat(splits, [len(array) for array in images]),
         groups if len(groups) == len(labels) else None,
     )
