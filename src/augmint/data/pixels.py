@@ -67,8 +67,8 @@ def _why(raw: Raw, error: Exception) -> str:
     """A reason that a person understands."""
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"more than the {MAX_PIXELS // 10**6} million pixels allowed; scale it down"
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-        return str(error.strerror).lower()
+    if isinstance(error, OSError) and error.strerror:  # the disk's, not Pillow's
+        return error.strerror.lower()
     start = b"?" if raw is None or isinstance(raw, np.ndarray) else _start(raw)
     if not start:
         return "empty file"

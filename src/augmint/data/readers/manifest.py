@@ -89,8 +89,11 @@ def _real(folder: str) -> str:
 
 def inside(folder: Path, name: str, manifest: Path) -> Path:
     """The file `name` of a manifest. InputError if it lies outside `folder`, by .., absolutely or by a link."""
+    if "\0" in name:
+        raise InputError(f"{manifest}: {name!r} is no name of a file; correct it")
     path = folder / name
-    real = os.path.realpath(path) if path.is_symlink() else str(Path(_real(str(path.parent)), path.name))
+    linked = os.path.islink(path)  # noqa: PTH114 (Path's raises where a name is too long)
+    real = os.path.realpath(path) if linked else str(Path(_real(str(path.parent)), path.name))
     base = _real(str(folder))
     if Path(name).is_absolute() or path.name == ".." or not real.startswith(base.rstrip(os.sep) + os.sep):
         raise InputError(f"{manifest}: {name} lies outside the manifest's folder; move the file into {folder}")
