@@ -107,3 +107,11 @@ def test_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert (stop.value.code, capsys.readouterr().out) == (0, f"augmint {__version__}\n")
+
+
+def test_a_name_that_no_disk_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = str(tmp_path / ("x" * 300))
+    for words in (["check", long], ["run", long], ["run", "digits", "--out", long], ["predict", long, "x.png"]):
+        assert "File name too long" in refused(words, capsys, monkeypatch)

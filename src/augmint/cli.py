@@ -36,6 +36,7 @@ def about(version: options.Version = False) -> None:
 
 # What the disk may answer anywhere that a file is written or read; no defect of ours.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ENOTDIR}
+DISK |= {errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG, errno.ESTALE}
 
 
 def _settings(
