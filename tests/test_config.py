@@ -34,6 +34,8 @@ def test_layers(tmp_path: Path) -> None:
     ("call", "message"),
     [
         (lambda: resolve("quick"), "choose one of"),
+        (lambda: resolve(overrides={"seed": 2**63}), "seed: Input should be less than"),
+        (lambda: resolve(overrides={"represent": {"width": 10**30}}), r"represent\.width: Input should be less than"),
         (lambda: resolve(overrides={"represent": {"widht": 3}}), r"represent\.widht"),
         (lambda: resolve(overrides={"represent": {"width": "wide"}}), r"represent\.width"),
         (lambda: resolve(overrides={"classify": {"minted_share": 0.9}}), "minted_share"),

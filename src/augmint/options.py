@@ -63,7 +63,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="One setting, e.g. represent.width=64; may be repeated."),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random (default 0).")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**62, help="Seed of everything random (default 0).")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 (default: auto).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, with time and memory; do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
+LARGEST = 2**62  # whole number: tables and tensors hold 64 bits
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
@@ -58,7 +59,7 @@ class RepresentSettings(Strict):
     projector: str = "article"  # or "standard" (two layers); no difference was seen
     options: dict[str, Any] = {}  # the method's own settings, e.g. {temperature: 0.1}
     reconstruction: NonNegative = 0.0  # weight of the reconstruction term; 0: the decoder learns, the encoder does not
-    latent: int = Field(128, ge=0)  # size of the bottleneck that the decoder reads; 0: no decoder
+    latent: int = Field(128, ge=0, le=LARGEST)  # size of the bottleneck that the decoder reads; 0: no decoder
     decoder_width: Positive = 24  # channels of the decoder's last stage
     whiten: NonNegative | None = 0.1  # of features: 0 fully, more holds back weak directions, none leaves them raw
     weights: Path | None = None  # an encoder to start from (safetensors)
@@ -132,7 +133,7 @@ class FeatureGeneratorSettings(Strict):
     clusters: Positive = 20  # of the representation, by k-means: for condition=cluster and farthest=other
     noise: Positive = 128  # numbers that make children of one parent differ
     hidden: Positive = 512  # units of the layers of G and D
-    components: int = Field(64, ge=0)  # principal components that G and D work on; 0: the features, no linear part
+    components: int = Field(64, ge=0, le=LARGEST)  # principal components that G and D work on; 0: features
     moments: NonNegative = 1.0  # weight of what holds children to the covariance of real pairs (with components)
     hops: Positive = 16  # real pairs: a feature and one so many neighbours of neighbours away
     images: Positive = 160_000  # length of the training, in features seen

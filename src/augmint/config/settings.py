@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augmint.config.learning import (
+    LARGEST,
     DataSettings,
     Fraction,
     GenerateSettings,
@@ -131,7 +132,7 @@ class Settings(Strict):
     labels: Annotated[dict[str, str] | None, BeforeValidator(_files)] = None  # files of labels for DATA → their digests
     target: str | None = None  # unlabelled images of the place of use: a source like DATA
     labels_per_class: Positive | None = None  # null: all labels there are, cross-validated if there is no test split
-    seed: int = Field(0, ge=0)  # of everything random
+    seed: int = Field(0, ge=0, le=LARGEST)  # of everything random
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the machine has it
     data: DataSettings = DataSettings()
