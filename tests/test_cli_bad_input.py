@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -115,3 +116,13 @@ def test_a_name_that_no_disk_takes(
     long = str(tmp_path / ("x" * 300))
     for words in (["check", long], ["run", long], ["run", "digits", "--out", long], ["predict", long, "x.png"]):
         assert "File name too long" in refused(words, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("count", [2**45, 2**61])
+def test_more_memory_than_there_is(
+    count: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_settings", lambda *_: torch.empty(count, 3))
+    assert "not enough memory" in refused(["run", "digits"], capsys, monkeypatch)
+    monkeypatch.setattr(cli, "_settings", lambda *_: np.empty(2**50))
+    assert "not enough memory" in refused(["run", "digits"], capsys, monkeypatch)

@@ -19,7 +19,7 @@ import typer
 
 from augmint import looking, options
 from augmint.config import Settings, assignments, merge
-from augmint.errors import AugmintError, InputError, UsageError
+from augmint.errors import AugmintError, InputError, UsageError, wants_memory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -287,6 +287,10 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno in DISK:
             where = f"{error.filename}: " if error.filename else ""
             print(f"augmint: {where}{error.strerror}; free space or choose another place", file=sys.stderr)
+            sys.exit(3)
+        if wants_memory(error):
+            advice = "a smaller batch, width or data.size takes less"
+            print(f"augmint: there is not enough memory for these settings; {advice}", file=sys.stderr)
             sys.exit(3)
         traceback.print_exc()
         print(f"augmint: this is a defect of augmint, please report it: {error}", file=sys.stderr)

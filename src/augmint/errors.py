@@ -27,3 +27,9 @@ class Diverged(AugmintError):
     """A training produced a loss or weights that are not finite; its last good checkpoint is kept."""
 
     exit_code = 3
+
+
+def wants_memory(error: Exception) -> bool:
+    """Whether memory is what was wanting, as Python, NumPy and torch say it."""
+    said = ("can't allocate memory", "Storage size calculation overflowed", "CUDA out of memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
