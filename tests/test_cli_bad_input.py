@@ -126,3 +126,22 @@ def test_more_memory_than_there_is(
     assert "not enough memory" in refused(["run", "digits"], capsys, monkeypatch)
     monkeypatch.setattr(cli, "_settings", lambda *_: np.empty(2**50))
     assert "not enough memory" in refused(["run", "digits"], capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"- a", b"\xff"])
+def test_report_and_compare_of_a_damaged_config(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    for words in (["report", str(tmp_path)], ["compare", str(tmp_path), str(tmp_path)]):
+        assert "config.yaml: it is damaged" in refused(words, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["manifest.parquet", "minted/metadata.parquet"])
+def test_report_of_damaged_tables(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "in the way").touch()
+    assert f"{name}: it is damaged" in refused(["report", str(tmp_path)], capsys, monkeypatch)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from augmint.config import JudgeSettings
@@ -34,11 +33,9 @@ class _Side:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name, self.evidence = folder, name, Evidence(folder)
-        if not (folder / "config.yaml").is_file():
-            raise InputError(f"{folder} is not a run (it has no config.yaml); give folders that `augmint run` wrote")
+        self.settings = self.evidence.settings
         if not self.evidence.counted:
             raise InputError(f"{folder} has no scored trials yet; finish it with `augmint run {folder}`")
-        self.settings = yaml.safe_load((folder / "config.yaml").read_text()) or {}
         self.ids = np.array(self.evidence.manifest["id"], dtype=str)
 
     @cached_property

@@ -6,7 +6,7 @@ recompute(folder)                      # the table of arms from logits and manif
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -33,13 +34,29 @@ class Evidence:
         self._hits: dict[str, NDArray[np.bool_]] = {}
 
     @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What config.yaml says. InputError without one, or if it is damaged."""
+        path = self.folder / "config.yaml"
+        if not path.is_file():
+            raise InputError(
+                f"{self.folder} is not a run (it has no config.yaml); give the folder that `augmint run` wrote"
+            )
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, ValueError, yaml.YAMLError):
+            found = None
+        if not isinstance(found, dict):
+            raise InputError(f"cannot read {path}: it is damaged; restore it")
+        return found
+
+    @cached_property
     def manifest(self) -> dict[str, list[Any]]:
         """Columns of manifest.parquet, empty lists where there is none."""
         path = self.folder / "manifest.parquet"
         names = ("row", "id", "label", "split", "class")
         if not path.exists():
             return {name: [] for name in names}
-        table = _parquet(path)
+        table = read_parquet(path)
         return {name: table[name].to_pylist() if name in table.column_names else [] for name in names}
 
     @cached_property
@@ -59,9 +76,9 @@ class Evidence:
     def target(self) -> dict[str, int] | None:
         """With a target: how many images it has, and how many of them, labelled, the arms are judged on."""
         path = self.folder / "manifest.parquet"
-        if not path.exists() or "domain" not in pq.read_schema(path).names:
+        if not path.exists() or "domain" not in read_parquet(path, pq.read_schema).names:
             return None
-        own = np.array(_parquet(path)["domain"].to_pylist()) == "target"
+        own = np.array(read_parquet(path)["domain"].to_pylist()) == "target"
         tested = own & (np.array(self.splits) == "test") & (self.labels[self.manifest["row"]] >= 0)
         return {"images": int(own.sum()), "judged": int(tested.sum())}
 
@@ -69,7 +86,7 @@ class Evidence:
     def classes(self) -> list[str]:
         """Names by label; a class without a name is called by its number."""
         path = self.folder / "manifest.parquet"
-        note = (pq.read_schema(path).metadata or {}).get(b"classes", b"[]") if path.exists() else b"[]"
+        note = (read_parquet(path, pq.read_schema).metadata or {}).get(b"classes", b"[]") if path.exists() else b"[]"
         names = dict(enumerate(json.loads(note)))
         pairs = zip(self.manifest["label"], self.manifest["class"], strict=False)
         names |= {label: name for label, name in pairs if label is not None and label >= 0 and name}
@@ -81,7 +98,7 @@ class Evidence:
     def trials(self) -> list[Trial]:
         """Rows of trials.parquet."""
         path = self.folder / "trials.parquet"
-        return list(_parquet(path).to_pylist()) if path.exists() else []
+        return list(read_parquet(path).to_pylist()) if path.exists() else []
 
     @property
     def counted(self) -> list[Trial]:
@@ -105,9 +122,10 @@ class Evidence:
         return self._hits[trial["logits"]]
 
 
-def _parquet(path: Path) -> pa.Table:
+def read_parquet(path: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
+    """A table, or by another `read` its schema. InputError if the file is damaged."""
     try:
-        return pq.read_table(path)
+        return read(path)
     except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"cannot read {path}: it is damaged; delete it and give the same `augmint run` again"

@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
-import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from augmint.config import JudgeSettings
-from augmint.errors import InputError
 from augmint.judge.verdict import verdicts
 from augmint.measure.intervals import share_interval
 from augmint.report import mistakes, robustness
 from augmint.report.answer import answer
 from augmint.report.curves import curves
-from augmint.report.evidence import SPLITS, Evidence, Trial, by_arm, summary
+from augmint.report.evidence import SPLITS, Evidence, Trial, by_arm, read_parquet, summary
 from augmint.report.limits import limits
 from augmint.report.worth import worth
 
@@ -36,10 +33,8 @@ Facts = dict[str, Any]
 def collect(folder: Path) -> Facts:
     """The facts of a run. InputError if `folder` is not the folder of a run."""
     folder = Path(folder)
-    if not (folder / "config.yaml").is_file():
-        raise InputError(f"{folder} is not a run (it has no config.yaml); give the folder that `augmint run` wrote")
-    settings = yaml.safe_load((folder / "config.yaml").read_text()) or {}
     evidence = Evidence(folder)
+    settings = evidence.settings
     facts: Facts = {
         "schema": SCHEMA,
         "name": folder.resolve().name,
@@ -246,7 +241,7 @@ def _trail(path: Path) -> list[Facts]:
     """The rows of one metadata file, [] without one."""
     if not path.exists():
         return []
-    table = pq.read_table(path)
+    table = read_parquet(path)
     return list(table.select([c for c in ("label", "kept", "reason") if c in table.column_names]).to_pylist())
 
 
