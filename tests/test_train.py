@@ -157,3 +157,16 @@ def test_an_output_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another --out"), RunDir.open(tmp_path / "file" / "run", {}):
         pass
+
+
+class Stored:
+    def save(self, path: Path) -> None:
+        path.write_text("made")
+
+
+def test_a_result_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    with RunDir.open(tmp_path / "r", {}) as run:
+        stage = run.stage("represent", {}, 0)
+        for _ in range(2):
+            assert stage.keep(lambda _: Stored(), lambda path: path.read_text() and Stored()) is not None
+            (stage.folder / "result.safetensors").unlink()

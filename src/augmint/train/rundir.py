@@ -115,9 +115,9 @@ class StageDir:
                 done.unlink()
 
     def keep(self, make: Callable[["StageDir"], T], load: Callable[[Path], T]) -> T:
-        """The stage's result: loaded if it is finished, else made (`make` resumes by itself) and stored."""
+        """The stage's result: loaded if it is there, else made (`make` resumes by itself) and stored."""
         path = self.folder / "result.safetensors"
-        if not self.done:
+        if not (self.done and path.exists()):  # a damaged one is to be deleted
             start = time.monotonic()
             result = make(self)
             if not self.run.writes:
