@@ -106,6 +106,12 @@ def test_arms_share_draws_and_are_tested_on_the_same_images(run: am.Run) -> None
     assert all(torch.equal(first, other) for other in rows.values())
 
 
+def test_trials_note_how_much_minted_they_had_to_learn_from(run: am.Run) -> None:
+    notes = [json.loads(p.read_text()) for p in (run.folder / "stages" / "trials").glob("*/*/done.json")]
+    assert {note["arm"] for note in notes if note.get("minted", -1) >= 0} == {"scratch-minted", "encoder-minted"}
+    assert all(note.get("minted", 0) >= 0 for note in notes)
+
+
 def test_minted_images_have_their_trail(run: am.Run) -> None:
     kept = pq.read_table(run.folder / "minted" / "metadata.parquet").to_pylist()
     files = {str(p.relative_to(run.folder / "minted")) for p in (run.folder / "minted").rglob("*.png")}

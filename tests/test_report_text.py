@@ -1,7 +1,9 @@
 """The verdict in the terminal, and numbers in words."""
 
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -39,6 +41,20 @@ def test_without_a_test_split_it_says_so(tmp_path: Path) -> None:
     assert "There is no test split" in html(collect(folder))
     drawn = make_run(tmp_path / "draws")
     assert "no test split" not in printed(drawn) and "There is no test split" not in html(collect(drawn))
+
+
+@pytest.mark.parametrize("kind", ["draws", "folds"])
+def test_where_nothing_minted_passed_the_numbers_of_minting_are_said_to_be_none(tmp_path: Path, kind: str) -> None:
+    """Without minted images the arm is RandAugment alone: 'equivalent' would be read as a word on minting."""
+    folder = make_run(tmp_path / "run", kind)
+    note = "trials of scratch-minted the judges let nothing minted pass"
+    rows = [t for t in pq.read_table(folder / "trials.parquet").to_pylist() if t["arm"] == "scratch-minted"]
+    for row, kept in zip(rows, (0, 0, 7), strict=False):
+        stage = folder / "stages" / "trials" / Path(row["logits"]).stem / row["config_hash"]
+        stage.mkdir(parents=True, exist_ok=True)
+        (stage / "done.json").write_text(json.dumps({"seconds": 1.0, "minted": kept}))
+    assert f"In 2 of 10 {note}" in " ".join(printed(folder).split()) and f"In 2 of 10 {note}" in html(collect(folder))
+    assert note not in " ".join(printed(make_run(tmp_path / "other", kind)).split())
 
 
 def test_leaks_are_told_before_the_verdict(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ class Bench:
                 model, seconds = situation.ledger.charged(partial(arms.find(name), situation))
                 model.save(stage.folder / "model.safetensors")
                 own = {"own_seconds": situation.ledger.entries["judge"].seconds} if name == "scratch-pseudo" else {}
-                stage.finish(seconds, arm=name, split=split.name, **own)
+                stage.finish(seconds, arm=name, split=split.name, **own, **_learnt(situation, name))
 
     def _curve(self, split: Split) -> Callable[[str, int, ScratchClassifier], None] | None:
         val = self.material.val
@@ -203,6 +203,13 @@ class Bench:
             "config_hash": stage.folder.name,
             "logits": str(target),
         }
+
+
+def _learnt(situation: Situation, arm: str) -> dict[str, int]:
+    """How many minted images or features a declared arm had to learn from: without any it is another arm."""
+    names = {"scratch-minted": "minted", "encoder-minted": "minted_features"}
+    made = situation.ledger.values.get(names.get(arm, ""))
+    return {} if made is None else {"minted": int(made.kept.sum())}
 
 
 def _without_schema(facts: dict[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,16 @@ class Evidence:
         """Trials that compare arms: label draws or folds."""
         return [t for t in self.trials if t["role"] in COUNTED]
 
+    @cached_property
+    def unminted(self) -> dict[str, int]:
+        """In how many of its trials an arm that is to learn from minted samples had none, as the judges let none pass;
+        {} for none, and for runs that did not note it."""
+        stages, found = self.folder / "stages" / "trials", dict[str, int]()
+        for arm, hashed in ((t["arm"], t["config_hash"]) for t in self.counted if t["arm"].endswith("-minted")):
+            notes = (json.loads(path.read_text()) for path in stages.glob(f"*-{arm}/{hashed}/done.json"))
+            found[arm] = found.get(arm, 0) + any(note.get("minted") == 0 for note in notes)
+        return {arm: count for arm, count in found.items() if count}
+
     def logits(self, trial: Trial) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """float32 [n_test, K] and the rows of the manifest they belong to. InputError if the file is lost."""
         path = self.folder / trial["logits"]

@@ -114,6 +114,7 @@ def _evaluation(evidence: Evidence, settings: Facts) -> Facts:
         "labels": sorted({t["n_train"] for t in counted}),
         "test_images": sorted({t["n_test"] for t in counted}),
         "encoder_seeds": sorted({t["encoder_seed"] for t in counted}),
+        "unminted": evidence.unminted,
     }
 
 

@@ -138,7 +138,18 @@ def trials(row: dict[str, Any], facts: dict[str, Any]) -> str:
 def caution(facts: dict[str, Any]) -> str:
     """What a person should know before reading any number, in a sentence or two; "" where arms had a test split of the
     images that count."""
-    return " ".join(filter(None, [_of_target(facts), _of_folds(facts), _of_the_unheld(facts.get("final") or {})]))
+    told = [*_of_the_unminted(facts), _of_target(facts), _of_folds(facts), _of_the_unheld(facts.get("final") or {})]
+    return " ".join(filter(None, told))
+
+
+def _of_the_unminted(facts: dict[str, Any]) -> list[str]:
+    """Arms that had nothing minted to learn from, whatever their verdict is."""
+    trials = {row["arm"]: row["n"] for row in facts.get("arms", [])}
+    return [
+        f"In {count} of {trials[arm]} trials of {arm} the judges let nothing minted pass: these had the labels alone, "
+        "and say nothing of minting."
+        for arm, count in facts["evaluation"].get("unminted", {}).items()
+    ]
 
 
 def _of_the_unheld(final: dict[str, Any]) -> str:
