@@ -19,7 +19,7 @@ from augmint.config import resolve, vary
 from augmint.data import load
 from augmint.errors import InputError, UsageError
 from augmint.represent import to_label
-from augmint.train import reuse
+from augmint.train import ProgressOut, reuse
 from augmint.train.rundir import RunDir, file_digest
 from conftest import Maker, augmint
 
@@ -47,6 +47,16 @@ def test_labels_go_over_those_of_the_source(user_folder: Path, tmp_path: Path) -
     assert laid(user_folder, picked, mine) == laid(user_folder, picked) | {"_unlabeled/4.jpg": "cat"}
     after = load(user_folder, labels={str(picked): file_digest(picked)})
     assert after.ids.tolist() == before.ids.tolist() and torch.equal(after.images, before.images)
+
+
+def test_only_classes_that_the_files_label_are_named(
+    user_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [written(tmp_path / f"{n}.csv", f"file_name,label\n_unlabeled/{n}.jpg,cat\n") for n in (2, 4)]
+    for count in (1, 2):
+        given = {str(file): file_digest(file) for file in files[:count]}
+        load(user_folder, progress=ProgressOut(), labels=given)
+        assert f"{count} label{'s' * (count > 1)} of cat from" in capsys.readouterr().err
 
 
 def test_a_source_without_labels_takes_the_classes_of_the_file(make_folder: Maker, tmp_path: Path) -> None:

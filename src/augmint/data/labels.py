@@ -48,7 +48,9 @@ def with_labels(table: ImageTable, files: Mapping[str, str], progress: ProgressO
     labels[rows] = torch.from_numpy(numbers)
     replaced = int(((table.labels[rows] >= 0) & (table.labels[rows] != labels[rows])).sum())
     others = f", {replaced} of them in place of another" if replaced else ""
-    progress.say(f"{len(given):,} labels of {', '.join(classes[:5])}{', …' * (len(classes) > 5)} from {where}{others}")
+    told = [classes[k] for k in torch.unique(labels[rows]).tolist()]
+    count = f"{len(given):,} label{'s' * (len(given) > 1)}"
+    progress.say(f"{count} of {', '.join(told[:5])}{', …' * (len(told) > 5)} from {where}{others}")
     return replace(table, labels=labels, classes=classes)
 
 
