@@ -111,6 +111,11 @@ def test_any_policy_at_any_strength_can_be_the_best_rival_and_nothing_else() -> 
     assert first.rival == "scratch-cutmix@0.5" and " over cutmix@0.5, the best traditional policy" in first.sentence
 
 
+def test_where_no_augmentation_is_the_best_policy_it_is_not_called_none() -> None:
+    trials = [{**t, "val_accuracy": 0.9} if t["arm"] == "scratch-none" else t for t in run(10, 0.03, 0.008)]
+    assert " over no augmentation, the best traditional policy, in 10 paired draws" in verdicts(trials)[0].sentence
+
+
 def test_undecided_says_what_would_decide() -> None:
     texts = [o.sentence for o in verdicts(run(10, 0.004, 0.02, "doubt"))]
     assert all(re.search("about [0-9]+ more draws would decide it|more than 1,000 further draws", t) for t in texts)

@@ -140,7 +140,7 @@ def _test_variance(cell: _Cell, arm: str, rivals: dict[Unit, str], hits: Hits) -
 
 
 def _short(arm: str) -> str:
-    return arm.split("-", 1)[-1]
+    return "no augmentation" if arm == "scratch-none" else arm.split("-", 1)[-1]
 
 
 def _compare(contrast: Contrast, cell: _Cell, hits: Hits | None) -> Outcome:
