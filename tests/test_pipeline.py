@@ -390,6 +390,8 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     stages = "load represent explain generate-image generate-feature trials judge".split()
     assert stages == [line["stage"] for line in facts["lines"]]
     assert facts["seconds"] > 0 and facts["memory"] > 10**8 and not (tmp_path / "r").exists()
+    said = {line["stage"]: line["what"].split()[0] for line in facts["lines"]}
+    assert said["trials"] == said["judge"] == "36"  # of 9 arms, on 2 draws and 2 folds of the first
 
 
 def test_looking_at_the_data(tmp_path: Path, photos: Path) -> None:

@@ -178,7 +178,8 @@ def _generate(s: Settings, sample: ImageTable, compute: Compute) -> list[Line]:
 
 
 def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int, images: int) -> Line:
-    """Trials run one a core, with one thread each (see judge.workers), so that is how they are timed."""
+    """Trials run one a core, with one thread each (see judge.workers), so that is how they are timed. Minting for
+    export and the final classifier take about as long as one split more."""
     arms = [a for a in s.judge.arms if a.startswith("scratch")]
     rows = torch.arange(min(100, len(sample)))
     labels = torch.zeros(len(rows), dtype=torch.long)
@@ -197,9 +198,9 @@ def _trials(s: Settings, sample: ImageTable, compute: Compute, splits: int, imag
         each += _propagation(s, sample, compute, images) if any(_uses_graph(name) for name in s.judge.arms) else 0.0
     finally:
         torch.set_num_threads(threads)
-    workers = min(cores(), splits) if compute.device.type == "cpu" else 1
+    workers = min(cores(), splits + 1) if compute.device.type == "cpu" else 1
     what = f"{len(s.judge.arms) * splits} trials, {len(arms) * splits} of them networks from scratch"
-    return Line("trials", what + ", fine-tuned encoders too" * bool(tuned), each * splits / workers)
+    return Line("trials", what + ", fine-tuned encoders too" * bool(tuned), each * (splits + 1) / workers)
 
 
 def _uses_graph(arm: str) -> bool:
@@ -261,7 +262,7 @@ def estimate(settings: Settings, folder: Path, progress: ProgressOut = QUIET) ->
         lambda: _often(seeds, [_represent(*asked)]),
         lambda: [_look(*asked, pool)],
         lambda: _often(seeds, _generate(*asked)),
-        lambda: [_trials(*asked, len(splits) + 1, pool)],
+        lambda: [_trials(*asked, len(splits), pool)],
         lambda: [_judge(*asked, splits, len(where.val))],
     ]
     lines = [loading]
