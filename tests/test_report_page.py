@@ -133,6 +133,16 @@ def test_the_verdict_comes_first_in_words_and_sign(page: Path) -> None:
     assert "Limits" in text
 
 
+def test_the_costs_of_minting_have_words(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    for stage in ("ground", "thresholds", "mint-more"):
+        done = folder / "stages" / stage / "0123456789ab-0" / "done.json"
+        done.parent.mkdir(parents=True)
+        done.write_text('{"seconds": 1.0, "peak_memory": 1}')
+    shown = html(collect(folder))
+    assert "parents and judge of minting</th>" in shown and not re.search("row.>(ground|thresholds|mint-more)<", shown)
+
+
 def test_written_again_it_is_the_same(page: Path) -> None:
     before = page.read_bytes()
     assert write(page.parent.parent).read_bytes() == before
