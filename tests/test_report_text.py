@@ -49,12 +49,21 @@ def test_where_nothing_minted_passed_the_numbers_of_minting_are_said_to_be_none(
     folder = make_run(tmp_path / "run", kind)
     note = "trials of scratch-minted the judges let nothing minted pass"
     rows = [t for t in pq.read_table(folder / "trials.parquet").to_pylist() if t["arm"] == "scratch-minted"]
-    for row, kept in zip(rows, (0, 0, 7), strict=False):
-        stage = folder / "stages" / "trials" / Path(row["logits"]).stem / row["config_hash"]
-        stage.mkdir(parents=True, exist_ok=True)
-        (stage / "done.json").write_text(json.dumps({"seconds": 1.0, "minted": kept}))
+
+    def kept(counts: list[int]) -> None:
+        for row, count in zip(rows, counts, strict=True):
+            stage = folder / "stages" / "trials" / Path(row["logits"]).stem / row["config_hash"]
+            stage.mkdir(parents=True, exist_ok=True)
+            (stage / "done.json").write_text(json.dumps({"seconds": 1.0, "minted": count}))
+
+    kept([0, 0] + [7] * 8)
     assert f"In 2 of 10 {note}" in " ".join(printed(folder).split()) and f"In 2 of 10 {note}" in html(collect(folder))
+    assert {o["verdict"] for o in collect(folder)["verdict"] if o["arm"] == "scratch-minted"} <= {"helped", "undecided"}
     assert note not in " ".join(printed(make_run(tmp_path / "other", kind)).split())
+    kept([0] * 10)
+    told = [o for o in collect(folder)["verdict"] if o["arm"] == "scratch-minted"]
+    assert {o["verdict"] for o in told} == {"left out"}
+    assert "in no trial of scratch-minted did the judges let anything minted pass" in " ".join(printed(folder).split())
 
 
 def test_leaks_are_told_before_the_verdict(tmp_path: Path) -> None:

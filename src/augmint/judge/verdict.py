@@ -10,7 +10,7 @@ else to choose by, interval and p pay for having looked), and p is adjusted over
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -143,8 +143,10 @@ def _short(arm: str) -> str:
     return "no augmentation" if arm == "scratch-none" else arm.split("-", 1)[-1]
 
 
-def _compare(contrast: Contrast, cell: _Cell, hits: Hits | None) -> Outcome:
+def _compare(contrast: Contrast, cell: _Cell, hits: Hits | None, unminted: Collection[str]) -> Outcome:
     """One contrast in one cell, before the adjustment."""
+    if contrast.arm in unminted:
+        return _left_out(contrast, f"in no trial of {contrast.arm} did the judges let anything minted pass")
     rivals = [arm for arm in cell.by if contrast.rivals(arm)]
     if contrast.arm not in cell.by or not rivals:
         lost = contrast.arm if contrast.arm not in cell.by else contrast.rival.format(best="any traditional policy")
@@ -179,18 +181,20 @@ def verdicts(
     settings: JudgeSettings = DEFAULTS,
     hits: Hits | None = None,
     contrasts: Sequence[Contrast] = CONTRASTS,
+    unminted: Collection[str] = (),
 ) -> list[Outcome]:
     """The outcomes of the declared contrasts, each with its sentence, for every number of labels.
 
     trials   rows of trials.parquet; roles other than "draw" and "fold" do not count
     hits     trial → bool [n_test], whether each test image was classified rightly, in the same order for
              all trials; adds the test set's own sampling error to the interval over draws
+    unminted arms that had nothing minted to learn from in any trial: nothing is said of them
     """
     counted = [t for t in trials if t["role"] in ("draw", "fold")]
     found = []
     for labels in sorted({t["labels_per_class"] for t in counted}) or [-1]:
         cell = _Cell([t for t in counted if t["labels_per_class"] == labels], settings)
-        found += [replace(_compare(c, cell, hits), labels_per_class=labels) for c in contrasts]
+        found += [replace(_compare(c, cell, hits, unminted), labels_per_class=labels) for c in contrasts]
     compared = [o for o in found if o.verdict != "left out"]
     adjusted = dict(zip(map(id, compared), holm([o.p for o in compared]).tolist(), strict=True))
     several = len({o.labels_per_class for o in found}) > 1

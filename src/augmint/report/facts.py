@@ -9,6 +9,7 @@ run that was stopped) is empty or None.
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,10 @@ def _evaluation(evidence: Evidence, settings: Facts) -> Facts:
 
 def _verdict(evidence: Evidence, settings: Facts) -> list[Facts]:
     hits = evidence.hits if len(evidence.labels) else None
-    return [outcome.to_dict() for outcome in verdicts(evidence.counted, _judge_settings(settings), hits)]
+    trials = Counter(trial["arm"] for trial in evidence.counted)
+    never = [arm for arm, count in evidence.unminted.items() if count == trials[arm]]
+    found = verdicts(evidence.counted, _judge_settings(settings), hits, unminted=never)
+    return [outcome.to_dict() for outcome in found]
 
 
 def _answer(evidence: Evidence, settings: Facts, declared: list[Facts]) -> Facts:
