@@ -86,7 +86,7 @@ def test_work_that_fails_is_not_kept(shop: Shop) -> None:
 
 class Model:
     def save(self, path: Path) -> None:
-        """Nothing to keep."""
+        path.write_text("weights")
 
 
 @dataclass(eq=False)
@@ -118,3 +118,8 @@ def test_arms_of_a_resumed_run_pay_once_for_what_the_stored_judge_came_from(
     for name in arms:  # each by a process of its own
         bench._train_split(split, (name,))
     assert [bench.stage(split, name).facts()["seconds"] for name in arms] == [12, 12]
+    path = bench.stage(split, "scratch-minted").folder / "model.safetensors"
+    path.unlink()  # as an error says of a damaged one
+    for again in (True, False):
+        bench._train_split(split, tuple(arms))
+        assert path.exists() and (path.write_text("kept") if again else path.read_text() == "kept")

@@ -33,6 +33,7 @@ from augmint.train.compute import cores
 from augmint.train.rundir import digest
 
 SCHEMA = 1
+MODEL = "model.safetensors"  # in the folder of a trial
 Vectors = Callable[[Tensor], Tensor]  # rows of the table → float [n, D]
 Images = Callable[[Tensor], Tensor]  # rows of the table → uint8 [n, C, H, W]
 COLUMNS = pa.schema(
@@ -91,10 +92,10 @@ class Bench:
     def train(self, splits: list[Split], names: tuple[str, ...]) -> None:
         """Every arm on every split; finished ones are not repeated."""
         folders = [self.stage(split, name) for split in splits for name in names]
-        todo = [split for split in splits if not all(self.stage(split, name).done for name in names)]
+        todo = [split for split in splits if not all(_trained(self.stage(split, name)) for name in names)]
 
         def finished() -> int:
-            return sum(stage.done for stage in folders)
+            return sum(_trained(stage) for stage in folders)
 
         if not todo:
             return
@@ -111,15 +112,15 @@ class Bench:
     def _train_split(self, split: Split, names: tuple[str, ...]) -> None:
         situation = Situation(self.material, split, self._curve(split))
         pseudo = self.stage(split, "scratch-pseudo")
-        if pseudo.done:  # an earlier part of this run trained it: minting judges with the same one
-            judge = ScratchClassifier.load(pseudo.folder / "model.safetensors", self.material.compute)
+        if _trained(pseudo):  # an earlier part of this run trained it: minting judges with the same one
+            judge = ScratchClassifier.load(pseudo.folder / MODEL, self.material.compute)
             facts = pseudo.facts()  # of what it came from, parts that are made anew are charged for themselves
             situation.ledger.give("judge", judge, facts.get("own_seconds", facts["seconds"]))
         for name in names:
             stage = self.stage(split, name)
-            if not stage.done:
+            if not _trained(stage):
                 model, seconds = situation.ledger.charged(partial(arms.find(name), situation))
-                model.save(stage.folder / "model.safetensors")
+                model.save(stage.folder / MODEL)
                 own = {"own_seconds": situation.ledger.entries["judge"].seconds} if name == "scratch-pseudo" else {}
                 stage.finish(seconds, arm=name, split=split.name, **own, **_learnt(situation, name))
 
@@ -144,7 +145,7 @@ class Bench:
 
     def model(self, split: Split, arm: str) -> arms.Model:
         """What this trial trained."""
-        return load_model(self.stage(split, arm).folder / "model.safetensors", self.material.compute)
+        return load_model(self.stage(split, arm).folder / MODEL, self.material.compute)
 
     def logits(self, split: Split, arm: str, rows: Tensor, hidden_of: Vectors, images_of: Images | None) -> Tensor:
         """Logits [n, K] of rows of the table by the trained model of this trial."""
@@ -203,6 +204,11 @@ class Bench:
             "config_hash": stage.folder.name,
             "logits": str(target),
         }
+
+
+def _trained(stage: StageDir) -> bool:
+    """Whether the trial is finished and its model there: a damaged one is to be deleted, and made again."""
+    return stage.done and (stage.folder / MODEL).exists()
 
 
 def _learnt(situation: Situation, arm: str) -> dict[str, int]:
