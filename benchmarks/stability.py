@@ -51,6 +51,7 @@ MEASURED, MOMENTS = 5000, 10
 POOL = {16: 20_000, 28: 50_000}  # training images that the game learns from; 10,000 others are kept for measuring
 IMAGES = {16: 40_000, 28: 160_000}
 COMPONENTS, SCALES = (8, 16, 32, 64, 128), (0.6, 0.7, 0.8, 0.9, 1.0)
+SMALL = 0.9  # of the training of the encoder at full size
 COLOURS = {"default": "#0072B2", "own": "#009E73", "article": "#D55E00"}
 BATCH = ImageGeneratorSettings().batch
 Seen = dict[str, Any]
@@ -98,9 +99,9 @@ class Room:
     rival: dict[str, float]
 
 
-def _encoder(path: Path, table: ImageTable, seed: int, compute: Compute) -> Encoder:
+def _encoder(path: Path, table: ImageTable, seed: int, compute: Compute, small: float = 0.0) -> Encoder:
     if not path.exists():
-        settings = RepresentSettings(backbone="cnn", width=32, images=100_000, latent=0)
+        settings = RepresentSettings(backbone="cnn", width=32, images=100_000, latent=0, small=small)
         path.parent.mkdir(parents=True, exist_ok=True)
         train_encoder(table, settings, compute, seed).save(path)
     return Encoder.load(path, compute)
@@ -134,7 +135,8 @@ def room(size: int, work: Path, compute: Compute) -> Room:
         (measure(images), k, scale) for k, scale, images in gaussians(pool.gather(torch.arange(len(pool))), MEASURED)
     ]
     least, k, scale = min(tried)
-    encoder = _encoder(work / f"neighbours-{size}.safetensors", pool, 0, compute)
+    # As presets train it: at first on small views, which are what D sees of an image then.
+    encoder = _encoder(work / f"neighbours-{size}.safetensors", pool, 0, compute, small=SMALL if size == 28 else 0.0)
     features, rival = encoder.features(pool), {"fd": least, "components": k, "scale": scale}
     return Room(pool, encoder, features, neighbours(features, 10), measure, measure(kept[MEASURED:]), rival)
 
