@@ -79,7 +79,9 @@ def test_the_report_is_what_the_trials_say(run: am.Run) -> None:
     stored = {row["arm"]: row for row in run.facts["arms"]}
     for row in recompute(run.folder):
         assert stored[row["arm"]]["mean"] == pytest.approx(row["mean"], abs=1e-12)
-    assert [v["verdict"] for v in run.verdict] == ["undecided"] * 3  # two draws decide nothing
+    none = run.facts["evaluation"]["unminted"].get("scratch-minted", 0) == 2  # so short a training: none may pass
+    images = "left out" if none else "undecided"
+    assert [v["verdict"] for v in run.verdict] == [images, images, "undecided"]  # two draws decide nothing
 
 
 def test_a_run_compared_with_itself_is_equal_and_with_other_labels_refused(run: am.Run, tmp_path: Path) -> None:
@@ -187,11 +189,11 @@ def test_a_run_at_several_numbers_of_labels_says_what_arms_are_worth(tmp_path: P
 
 def test_a_verdict_can_be_a_condition(run: am.Run) -> None:
     """Two draws decide nothing, so the finished run fails the gate: table and verdict first, then one line."""
-    done = augmint("run", run.folder, "--fail-unless", "helped:minted-over-pseudo", "--quiet", code=None)
-    assert done.returncode == 4 and "scratch-minted" in done.stdout
+    done = augmint("run", run.folder, "--fail-unless", "helped:features-over-encoder", "--quiet", code=None)
+    assert done.returncode == 4 and "encoder-minted" in done.stdout
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(
-        "augmint: --fail-unless helped:minted-over-pseudo is not met: Undecided whether minted images"
+        "augmint: --fail-unless helped:features-over-encoder is not met: Undecided whether minted features"
     )
 
 
