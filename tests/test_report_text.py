@@ -60,6 +60,9 @@ def test_where_nothing_minted_passed_the_numbers_of_minting_are_said_to_be_none(
     assert f"In 2 of 10 {note}" in " ".join(printed(folder).split()) and f"In 2 of 10 {note}" in html(collect(folder))
     assert {o["verdict"] for o in collect(folder)["verdict"] if o["arm"] == "scratch-minted"} <= {"helped", "undecided"}
     assert note not in " ".join(printed(make_run(tmp_path / "other", kind)).split())
+    for path in (folder / "stages" / "trials").glob("*-scratch-minted/*/done.json"):
+        path.write_text('{"minted"')  # damaged: the report does without
+    assert collect(folder)["evaluation"]["unminted"] == {}
     kept([0] * 10)
     told = [o for o in collect(folder)["verdict"] if o["arm"] == "scratch-minted"]
     assert {o["verdict"] for o in told} == {"left out"}

@@ -111,7 +111,7 @@ class Evidence:
         {} for none, and for runs that did not note it."""
         stages, found = self.folder / "stages" / "trials", dict[str, int]()
         for arm, hashed in ((t["arm"], t["config_hash"]) for t in self.counted if t["arm"].endswith("-minted")):
-            notes = (json.loads(path.read_text()) for path in stages.glob(f"*-{arm}/{hashed}/done.json"))
+            notes = (_note(path) for path in stages.glob(f"*-{arm}/{hashed}/done.json"))
             found[arm] = found.get(arm, 0) + any(note.get("minted") == 0 for note in notes)
         return {arm: count for arm, count in found.items() if count}
 
@@ -130,6 +130,15 @@ class Evidence:
             logits, rows = self.logits(trial)
             self._hits[trial["logits"]] = logits.argmax(1) == self.labels[rows]
         return self._hits[trial["logits"]]
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """A stage's done.json, {} if it is damaged: the report can do without."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_parquet(path: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
